@@ -1,0 +1,186 @@
+"""What the domain needs from the outside, in the domain's own words.
+
+A row is a plain dict of attributes. Rows carry their key as `pk` and, where the table has a sort
+key, `sk`. Values are str, int, bytes, bool, None, lists and dicts of these; never float (numbers a
+customer sent live inside sealed payloads). The real implementations are in `candor.stores`, the
+in-memory ones in `tests/fakes.py`; one contract suite holds both to the same behaviour.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, NamedTuple, Protocol
+
+Table = Literal["keys", "graph", "events", "requests", "audit", "credentials"]
+Row = dict[str, Any]
+
+SORTED_TABLES: frozenset[Table] = frozenset({"graph", "events", "audit"})
+"""The tables that have a sort key `sk` beside their partition key `pk`; both are strings."""
+
+
+class Key(NamedTuple):
+    """One row's address. `sk` is None exactly for the tables that have no sort key."""
+
+    table: Table
+    pk: str
+    sk: str | None = None
+
+
+class Is(Enum):
+    """Conditions that are not equality."""
+
+    ABSENT = "absent"
+    PRESENT = "present"
+
+
+ABSENT, PRESENT = Is.ABSENT, Is.PRESENT
+When = Mapping[str, Any]
+"""Attribute name to the value it must have, or ABSENT or PRESENT. All must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write the whole row. `row` does not repeat the key."""
+
+    key: Key
+    row: Row
+    when: When = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change some attributes, creating the row where `when` allows it.
+
+    `set` overwrites, `once` writes only attributes the row lacks (if_not_exists), `add` increments
+    integers (an absent one counts as 0), `remove` drops attributes.
+    """
+
+    key: Key
+    set: Row = field(default_factory=dict)
+    once: Row = field(default_factory=dict)
+    add: dict[str, int] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    when: When = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    key: Key
+    when: When = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Only a condition, inside a transaction."""
+
+    key: Key
+    when: When
+
+
+Write = Put | Update | Delete | Check
+
+
+class Conflict(Exception):
+    """A condition did not hold, or another transaction was at the same rows. Nothing was written.
+
+    `failed` are the positions, in the call's writes, of those whose condition did not hold.
+    """
+
+    def __init__(self, failed: tuple[int, ...] = ()) -> None:
+        super().__init__("a condition did not hold")
+        self.failed = failed
+
+
+class Unavailable(Exception):
+    """A store did not answer, or throttled past the client's own retries. Safe to try again."""
+
+
+class Rows(Protocol):
+    """The tables. Reads are strongly consistent, and rows past `due` are absent unless `expired`.
+
+    `due` is epoch seconds; a row without it does not end.
+    """
+
+    def get(self, keys: Collection[Key], *, expired: bool = False) -> dict[Key, Row]:
+        """The rows that exist, by key; any number of keys, duplicates allowed."""
+
+    def query(
+        self,
+        table: Table,
+        pk: str,
+        prefix: str = "",
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        backward: bool = False,
+        expired: bool = False,
+    ) -> Iterator[Row]:
+        """One partition's rows whose sort key starts with `prefix`, in sort key order.
+
+        `after` starts behind that sort key; `limit` bounds the rows yielded; pages as needed.
+        """
+
+    def scan(
+        self, table: Table, *, after: Key | None = None, expired: bool = False
+    ) -> Iterator[Row]:
+        """Every row of a table, in no order; `after` starts behind that row. For sweep and lists."""
+
+    def put(self, rows: Iterable[Put]) -> None:
+        """Unconditional writes (`when` must be empty) in batches; not atomic; safe to repeat."""
+
+    def delete(self, keys: Iterable[Key]) -> None:
+        """Unconditional deletes in batches; a row that is not there is no error."""
+
+    def update(self, update: Update) -> Row:
+        """One conditional update; the row as it is afterwards. Raises Conflict."""
+
+    def commit(self, *writes: Write) -> None:
+        """All of 1 to 100 writes to distinct rows, or none. Raises Conflict."""
+
+
+class Queue(Protocol):
+    """An SQS queue. Bodies are at most 1 MiB of text."""
+
+    def send(self, body: str, *, group: str | None = None, once: str | None = None) -> None:
+        """Returns when the queue has taken it. `group` and `once` (deduplication id): FIFO only."""
+
+    def depth(self) -> int:
+        """About how many messages wait or are in flight."""
+
+
+class Objects(Protocol):
+    """An S3 bucket."""
+
+    def put(self, key: str, body: bytes) -> None: ...
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def list(self, prefix: str) -> Iterator[str]: ...
+
+    def delete(self, keys: Iterable[str]) -> None: ...
+
+
+class Signer(Protocol):
+    """An asymmetric KMS key, ECC_NIST_P256."""
+
+    key_id: str
+
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA over SHA-256 of at most 4,096 bytes; a DER signature."""
+
+    def public_key(self) -> bytes:
+        """DER SubjectPublicKeyInfo."""
+
+
+class Workflow(Protocol):
+    """The erasure state machine."""
+
+    def start(self, name: str, payload: Mapping[str, Any]) -> None:
+        """Starting a name twice is starting it once."""
+
+    def state(self, name: str) -> Literal["running", "succeeded", "failed", "absent"]: ...
+
+
+class Clock(Protocol):
+    def __call__(self) -> float:
+        """Now, epoch seconds."""
