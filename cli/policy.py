@@ -1,0 +1,137 @@
+"""`policy.yaml`: its model, its checks, and its compiled form that functions read.
+
+Run at build as `python -m cli.policy compile policy.yaml OUT.json`; it needs pydantic and PyYAML.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+def _regular_expression(text: str) -> str:
+    re.compile(text)
+    return text
+
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+Pattern = Annotated[str, AfterValidator(_regular_expression)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Purpose(Strict):
+    basis: Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
+    description: str = Field(min_length=10)
+    sees_everything: bool = False
+
+
+class Attribute(Strict):
+    """What every stored attribute must say of itself: why, how sensitive, until when, how it goes."""
+
+    purposes: list[str] = Field(min_length=1)
+    sensitivity: Literal["personal", "special", "none"]
+    retention: str
+    erasure: Literal["shred"]
+
+
+class Trait(Attribute):
+    pass
+
+
+class Event(Attribute):
+    properties: list[str]
+
+
+class IdentifierRule(Attribute):
+    priority: int = Field(ge=1)
+    limit: int = Field(ge=1, le=90)
+    known: bool
+    normaliser: Literal["trim", "lower", "digits"] = "trim"
+    never: list[Pattern] = []
+    sources: list[str] = Field(default=[], alias="from")
+
+
+class Records(Strict):
+    identifier: Days
+    link: Days
+    consent: Days
+    request: Days
+    audit: Days
+
+
+class Context(Strict):
+    keep: list[str]
+    use: list[str]
+    drop: list[str]
+
+
+class Policy(Strict):
+    version: Literal[1]
+    organization: str
+    contact: str
+    purposes: dict[str, Purpose]
+    consent_categories: dict[str, list[str]]
+    retention: dict[str, Days]
+    records: Records
+    identifiers: dict[str, IdentifierRule]
+    never_identifiers: list[Pattern]
+    traits: dict[str, Trait]
+    events: dict[str, Event]
+    context: Context
+
+    @model_validator(mode="after")
+    def names_only_what_it_defines(self) -> Self:
+        for kind in ("identifiers", "traits", "events"):
+            for name, entry in getattr(self, kind).items():
+                self._defined(entry.purposes, f"{kind}.{name}.purposes")
+                if entry.retention not in self.retention:
+                    raise ValueError(f"{kind}.{name}.retention: no class {entry.retention!r}")
+        for category, purposes in self.consent_categories.items():
+            self._defined(purposes, f"consent_categories.{category}")
+        for needed in ("service",):
+            self._defined([needed], "purposes")
+        if "unnamed" not in self.retention:
+            raise ValueError("retention: the class `unnamed` is missing")
+        priorities = [rule.priority for rule in self.identifiers.values()]
+        if len(set(priorities)) != len(priorities):
+            raise ValueError("identifiers: two types share a priority")
+        for missing in {"user_id", "anonymous_id"} - set(self.identifiers):
+            raise ValueError(f"identifiers: {missing} is missing")
+        return self
+
+    def _defined(self, purposes: list[str], where: str) -> None:
+        for purpose in purposes:
+            if purpose not in self.purposes:
+                raise ValueError(f"{where}: no purpose {purpose!r}")
+
+
+def compile_policy(text: str) -> dict[str, Any]:
+    """The compiled form of a policy's YAML text. Raises ValidationError with every mistake."""
+    compiled = Policy.model_validate(yaml.safe_load(text)).model_dump(by_alias=True)
+    canonical = json.dumps(compiled, sort_keys=True, separators=(",", ":"))
+    return {**compiled, "hash": hashlib.sha256(canonical.encode()).hexdigest()[:16]}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 3 or arguments[0] != "compile":
+        print("usage: python -m cli.policy compile policy.yaml OUT.json", file=sys.stderr)
+        return 2
+    try:
+        compiled = compile_policy(Path(arguments[1]).read_text())
+    except (ValidationError, yaml.YAMLError) as mistake:
+        print(f"{arguments[1]}: {mistake}", file=sys.stderr)
+        return 1
+    Path(arguments[2]).write_text(json.dumps(compiled, separators=(",", ":")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

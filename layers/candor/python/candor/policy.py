@@ -1,0 +1,121 @@
+"""The policy as the functions read it: compiled from `policy.yaml` at build and trusted as it is.
+
+The mistakes a person can make in it are found at build (`cli/policy.py`), so that no function pays
+for parsing YAML or for validation at its cold start.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+Basis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
+UNNAMED = "unnamed"
+"""The retention class of events that the catalogue does not name (local configuration only)."""
+
+DAY = 86_400
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    basis: Basis
+    description: str
+    sees_everything: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierRule:
+    priority: int
+    limit: int
+    known: bool
+    normaliser: Literal["trim", "lower", "digits"]
+    never: tuple[re.Pattern[str], ...]
+    sources: tuple[str, ...]
+    purposes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A trait, or an event with its `properties` (None: all of them)."""
+
+    purposes: frozenset[str]
+    retention: str
+    properties: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    hash: str
+    organization: str
+    purposes: Mapping[str, Purpose]
+    categories: Mapping[str, tuple[str, ...]]
+    retention: Mapping[str, int]
+    """Days by retention class."""
+    records: Mapping[str, int]
+    """Days by kind of record."""
+    identifiers: Mapping[str, IdentifierRule]
+    traits: Mapping[str, Attribute]
+    events: Mapping[str, Attribute]
+    context_kept: frozenset[str]
+    context_known: frozenset[str]
+
+    @classmethod
+    def of(cls, compiled: Mapping[str, Any]) -> Self:
+        """From the compiled form."""
+        never_any = [re.compile(text, re.IGNORECASE) for text in compiled["never_identifiers"]]
+        context = compiled["context"]
+        return cls(
+            hash=compiled["hash"],
+            organization=compiled["organization"],
+            purposes={
+                name: Purpose(rule["basis"], rule["description"], rule["sees_everything"])
+                for name, rule in compiled["purposes"].items()
+            },
+            categories={
+                name.lower(): tuple(purposes)
+                for name, purposes in compiled["consent_categories"].items()
+            },
+            retention=compiled["retention"],
+            records=compiled["records"],
+            identifiers={
+                name: IdentifierRule(
+                    rule["priority"],
+                    rule["limit"],
+                    rule["known"],
+                    rule["normaliser"],
+                    (*never_any, *(re.compile(text, re.IGNORECASE) for text in rule["never"])),
+                    tuple(rule["from"]),
+                    frozenset(rule["purposes"]),
+                )
+                for name, rule in compiled["identifiers"].items()
+            },
+            traits={name: _attribute(rule) for name, rule in compiled["traits"].items()},
+            events={name: _attribute(rule) for name, rule in compiled["events"].items()},
+            context_kept=frozenset(context["keep"]),
+            context_known=frozenset(context["keep"] + context["use"] + context["drop"]),
+        )
+
+    @classmethod
+    def load(cls) -> Self:
+        """The one that was built into the layer."""
+        return cls.of(json.loads(Path(__file__).with_name("policy.json").read_bytes()))
+
+    def event(self, name: str) -> Attribute:
+        """The catalogue's entry; what it does not name was let through by `UNNAMED_EVENTS=keep`."""
+        return self.events.get(name) or Attribute(frozenset({"service"}), UNNAMED)
+
+    def due(self, days: int, since: float) -> int:
+        """When something of `since` (epoch seconds) ends: the end of its UTC day, `days` later."""
+        return int(since // DAY + 1 + days) * DAY
+
+
+def _attribute(rule: Mapping[str, Any]) -> Attribute:
+    properties = rule.get("properties")
+    return Attribute(
+        frozenset(rule["purposes"]),
+        rule["retention"],
+        None if properties is None else frozenset(properties),
+    )
