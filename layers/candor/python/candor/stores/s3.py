@@ -1,0 +1,65 @@
+"""A bucket, in S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from candor.ports import Unavailable
+from candor.stores.clients import THROTTLED, StoreError, code_of, errors_translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DELETE_CHUNK = 1000
+
+
+class S3Objects:
+    """`candor.ports.Objects`. Telling an absent object from a forbidden one needs s3:ListBucket."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put(self, key: str, body: bytes) -> None:
+        with errors_translated():
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes | None:
+        with errors_translated():
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if code_of(error) == "NoSuchKey":
+                    return None
+                raise
+            return answer["Body"].read()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        more: dict[str, Any] = {}
+        while True:
+            with errors_translated():
+                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+            for entry in page.get("Contents", []):
+                yield entry["Key"]
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, keys: Iterable[str]) -> None:
+        rest = iter(keys)
+        while chunk := list(islice(rest, DELETE_CHUNK)):
+            with errors_translated():
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket,
+                    Delete={"Objects": [{"Key": key} for key in chunk], "Quiet": True},
+                )
+            # The call succeeds although objects in it may have failed.
+            codes = {error.get("Code", "unknown") for error in answer.get("Errors", [])}
+            if defects := codes - THROTTLED - {"InternalError"}:
+                raise StoreError("DeleteObjects", min(defects))
+            if codes:
+                raise Unavailable(f"DeleteObjects: {min(codes)}")
