@@ -1,0 +1,117 @@
+"""Every command and its options. The modules behind them are imported when they run."""
+
+import argparse
+from importlib import import_module
+
+from cli.main import Command
+from cli.screen import Screen
+
+ROLES = ("admin", "dpo", "analyst", "marketer")
+MODES = ("erase", "erase_and_suppress")
+
+
+def _run(module: str, function: str) -> Command:
+    def run(options: argparse.Namespace, screen: Screen) -> int:
+        command: Command = getattr(import_module(f"cli.{module}"), function)
+        return command(options, screen)
+
+    return run
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="candor",
+        description="Runs Candor on this machine and talks to it. `make demo` is the first step.",
+        epilog="Each command has --help; all of them take --json for programs.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="one JSON document instead of text")
+    common.add_argument(
+        "--endpoint-url", metavar="URL", help="an emulator that runs already, instead of our own"
+    )
+    common.add_argument(
+        "--config-env",
+        default="local",
+        choices=("local", "dev", "prod"),
+        help="local (default): an emulator; dev, prod: the AWS account of your credentials",
+    )
+    groups = top.add_subparsers(metavar="command", required=True)
+
+    def add(name: str, help_: str, module: str, function: str) -> argparse.ArgumentParser:
+        made = groups.add_parser(name, help=help_, description=help_, parents=[common])
+        made.set_defaults(run=_run(module, function))
+        return made
+
+    add("demo", "Bring the stack up and play a customer's journey through it.", "demo", "run")
+    add("up", "Start the emulator, deploy what changed, write .local/stack.json.", "stack", "up")
+    add("down", "Stop the emulator; its state is kept.", "stack", "down")
+    add("reset", "Stop the emulator and forget its state.", "stack", "reset")
+    add("status", "Show what runs, what waits and what failed.", "status", "run")
+    tail = add("tail", "Show what becomes of each event, live (emulators only).", "tail", "run")
+    tail.add_argument("--since", type=int, default=0, metavar="SECONDS", help="start that long ago")
+    tail.add_argument(
+        "--seconds", type=int, metavar="SECONDS", help="stop after that long (default: never)"
+    )
+
+    def family(name: str, help_: str) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+        made = groups.add_parser(name, help=help_, description=help_)
+        return made.add_subparsers(metavar="action", required=True)
+
+    def action(
+        where: "argparse._SubParsersAction[argparse.ArgumentParser]",
+        name: str,
+        help_: str,
+        module: str,
+    ) -> argparse.ArgumentParser:
+        made = where.add_parser(name, help=help_, description=help_, parents=[common])
+        made.set_defaults(run=_run(module, name))
+        return made
+
+    keys = family("keys", "Write keys of sources and tokens of staff.")
+    create = action(keys, "create", "Issue a key; it is shown this once.", "keys")
+    create.add_argument("name", help="what or whom it is for, like 'web shop' or 'Ann'")
+    kind = create.add_mutually_exclusive_group(required=True)
+    kind.add_argument(
+        "--source", choices=("website", "app", "crm", "server"), help="a write key for a source"
+    )
+    kind.add_argument("--role", choices=ROLES, help="a token for a person or their program")
+    create.add_argument(
+        "--trust",
+        choices=("client", "server"),
+        help="client: the key is public (default for website and app); server: it is secret",
+    )
+    create.add_argument(
+        "--purposes", default="", metavar="P,…", help="what the token may read for, like analytics"
+    )
+    action(keys, "list", "List the keys, without their secrets.", "keys")
+    revoke = action(keys, "revoke", "Make a key invalid.", "keys")
+    revoke.add_argument("id", help="as `candor keys list` shows it")
+
+    profile = family("profile", "One person's profile.")
+    show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")
+    show.add_argument("identifier", help="type and value, like user_id:42")
+    show.add_argument("--purpose", help="why you read it (default: the token's first purpose)")
+    show.add_argument("--as", dest="role", choices=ROLES, default="analyst", help="who reads it")
+    show.add_argument("--why", action="store_true", help="also show what links the identifiers")
+
+    consent = family("consent", "What a person agreed to.")
+    set_ = action(consent, "set", "Record a person's choices, as the shop's server.", "consent")
+    set_.add_argument("identifier", help="user_id:… or anonymous_id:…")
+    set_.add_argument("choices", nargs="+", metavar="PURPOSE=granted|denied")
+
+    privacy = family("privacy", "Privacy requests.")
+    erase = action(privacy, "erase", "Erase a person and show the certificate.", "privacy")
+    erase.add_argument("identifier", help="type and value, like email:ann@example.com")
+    erase.add_argument(
+        "--mode", choices=MODES, default="erase", help="suppress: accept no new data"
+    )
+    erase.add_argument(
+        "--verified-by", default="staff: at the command line", help="how the requester was verified"
+    )
+    erase.add_argument("--dry-run", action="store_true", help="only say what would be erased")
+    erase.add_argument("--no-wait", action="store_true", help="return as soon as it runs")
+    status = action(privacy, "status", "Show one request, or the last ones.", "privacy")
+    status.add_argument("id", nargs="?")
+    certificate = action(privacy, "certificate", "Show and check a certificate.", "privacy")
+    certificate.add_argument("id")
+    return top

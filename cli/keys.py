@@ -1,0 +1,88 @@
+"""The commands `keys create`, `keys list` and `keys revoke`."""
+
+import argparse
+import time
+from typing import Any
+
+from rich.text import Text
+
+from cli import first_keys
+from cli.api import Api
+from cli.aws import Clients
+from cli.deploy import Deployment, outputs_of
+from cli.problem import Problem
+from cli.screen import Screen
+from cli.show import grid, plain, when
+from cli.target import StackFile, choose, load_stack
+
+
+def spec_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The body of POST /v1/keys that the options mean. Raises Problem."""
+    if options.source:
+        if options.purposes:
+            raise Problem("--purposes goes with --role: sources only send.")
+        trust = options.trust or ("client" if options.source in {"website", "app"} else "server")
+        return {"kind": "source", "name": options.name, "source": options.source, "trust": trust}
+    if options.trust:
+        raise Problem("--trust goes with --source.")
+    purposes = [each.strip() for each in options.purposes.split(",") if each.strip()]
+    return {"kind": "token", "name": options.name, "role": options.role, "purposes": purposes}
+
+
+def create(options: argparse.Namespace, screen: Screen) -> int:
+    spec = spec_of(options)
+    if options.config_env != "local" and not _admin_known(options):
+        made = _create_directly(options, spec)
+    else:
+        stack = load_stack(options.endpoint_url, options.config_env)
+        made = Api(stack).staff("admin", "POST", "/keys", spec)
+    screen.note(f"{spec['kind']} key {made['id']} for {spec['name']}; it is not shown again:")
+    screen.line(str(made["key"]))
+    screen.answer(made)
+    return 0
+
+
+def list(options: argparse.Namespace, screen: Screen) -> int:
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    found = api.staff("admin", "GET", "/keys")
+    table = grid("id", "kind", "name", "role or trust", "purposes", "created", "revoked")
+    for one in found.get("data", []):
+        table.add_row(
+            str(one["id"]),
+            f"{one['kind']} {one.get('source', '')}".strip(),
+            str(one.get("name", "")),
+            str(one.get("role") or one.get("trust") or ""),
+            plain(one.get("purposes") or []),
+            when(one.get("created")),
+            when(one.get("revoked")),
+            style="dim" if one.get("revoked") else "",
+        )
+    screen.show(table)
+    screen.answer(found)
+    return 0
+
+
+def revoke(options: argparse.Namespace, screen: Screen) -> int:
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    found = api.staff("admin", "DELETE", f"/keys/{options.id}")
+    screen.note("Revoked. Functions that have it cached refuse it within a minute.")
+    screen.show(Text("`make up` issues the first keys anew if it was one of them.", style="dim"))
+    screen.answer(found)
+    return 0
+
+
+def _admin_known(options: argparse.Namespace) -> bool:
+    stack = StackFile(choose(None, options.config_env)).read() or {}
+    return bool(stack.get("tokens", {}).get("admin"))
+
+
+def _create_directly(options: argparse.Namespace, spec: dict[str, Any]) -> dict[str, Any]:
+    """The first key of a stack in AWS: into the table, by the caller's own permissions there."""
+    target = choose(None, options.config_env)
+    clients = Clients(None)
+    stack = Deployment(target, clients).describe()
+    if stack is None:
+        raise Problem("This stack is not deployed.", f"sam deploy --config-env {target.config_env}")
+    rows = first_keys.credentials_table(clients, outputs_of(stack))
+    id_, key = first_keys.issue(rows, spec, time.time())
+    return {"id": id_, **spec, "key": key}

@@ -1,0 +1,35 @@
+"""The `candor` command: what it understands, and how it fails."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from cli.problem import Problem
+from cli.screen import Screen
+
+Command = Callable[[argparse.Namespace, Screen], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Answers its exit code: 0, 1 for a problem, 2 for a wrong call."""
+    # Imported here so that a broken part does not keep the others from running.
+    from cli import commands
+
+    options = commands.parser().parse_args(arguments)
+    screen = Screen(as_json=getattr(options, "json", False))
+    try:
+        run: Command = options.run
+        return run(options, screen)
+    except Problem as problem:
+        screen.problem(problem)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

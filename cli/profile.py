@@ -1,0 +1,51 @@
+"""The command `profile show`."""
+
+import argparse
+from typing import Any
+
+from rich.panel import Panel
+
+from cli import show as look
+from cli.api import Answered, Api, Role, profile_path
+from cli.problem import Problem
+from cli.screen import Screen
+from cli.target import load_stack
+
+
+def show(options: argparse.Namespace, screen: Screen) -> int:
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    with screen.progress("Reading"):
+        found = read(api, options.identifier, options.role, options.purpose)
+    screen.show(look.profile(found, f"{options.identifier} as {options.role}"))
+    if options.why:
+        evidence = links(api, options.identifier, options.role, options.purpose)
+        screen.show(Panel(look.why(evidence, options.identifier), title="why", title_align="left"))
+        found = found | {"links": evidence}
+    screen.answer(found)
+    return 0
+
+
+def read(api: Api, text: str, role: Role, purpose: str | None) -> dict[str, Any]:
+    """The profile. Raises Problem, whose sentence says what a 404 can mean."""
+    try:
+        return api.staff(role, "GET", profile_path(text), purpose=purpose)
+    except Answered as answer:
+        if answer.status != 404 or answer.fix:
+            raise
+        raise Problem(
+            f"There is no profile for {text}.",
+            "Nobody was seen with it, or the person was erased: these look alike on purpose.",
+        ) from None
+
+
+def links(api: Api, text: str, role: Role, purpose: str | None) -> list[dict[str, Any]]:
+    """All the evidence that holds the profile together."""
+    found: list[dict[str, Any]] = []
+    query: dict[str, str] = {}
+    while True:
+        path = f"{profile_path(text)}/links"
+        page = api.staff(role, "GET", path, purpose=purpose, query=query)
+        found += page.get("data", [])
+        if not page.get("next"):
+            return found
+        query = {"cursor": str(page["next"])}

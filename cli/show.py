@@ -1,0 +1,200 @@
+"""How answers of the API look to people."""
+
+import textwrap
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+STATE_COLOURS = {
+    "granted": "green",
+    "denied": "red",
+    "unknown": "yellow",
+    "completed": "green",
+    "running": "cyan",
+    "pending": "cyan",
+    "failed": "red",
+    "partial": "red",
+}
+
+
+def grid(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def when(value: object) -> str:
+    """A time of the API (epoch seconds or ISO 8601) in this machine's zone."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    if isinstance(value, str) and "T" in value:
+        try:
+            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            return value
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    return "" if value is None else str(value)
+
+
+def state(text: object) -> Text:
+    return Text(str(text), style=STATE_COLOURS.get(str(text), ""))
+
+
+def plain(value: object) -> str:
+    """A value of a trait or property on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={plain(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(plain(each) for each in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def profile(found: Mapping[str, Any], title: str) -> RenderableType:
+    """A profile as it was answered: what it holds, and what was withheld."""
+    parts: list[RenderableType] = []
+    traits = grid("trait", "value")
+    for name, value in found.get("traits", {}).items():
+        traits.add_row(name, plain(value))
+    known = grid("identifier", "value", "first seen", "last seen")
+    for one in listed(found.get("identifiers")):
+        known.add_row(
+            one["type"], str(one["value"]), when(one.get("first_seen")), when(one.get("last_seen"))
+        )
+    for table in (known, traits):
+        if table.row_count:
+            parts += [table, ""]
+    events = grid("time", "event", "properties", "")
+    for one in listed(found.get("events")):
+        events.add_row(*event_row(one))
+    if events.row_count:
+        parts += [events, ""]
+    if found.get("consents"):
+        parts += [consents(found["consents"]), ""]
+    if not (known.row_count or traits.row_count or events.row_count):
+        parts += [Text("Nothing may be shown for this purpose.", style="yellow"), ""]
+    if found.get("withheld"):
+        parts += [withheld(found["withheld"]), ""]
+    heading = f"{title} · for [bold]{found.get('purpose', '?')}[/bold]"
+    return Panel(Group(*parts[:-1]), title=heading, title_align="left", border_style="blue")
+
+
+def event_row(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    name = str(one.get("event") or one.get("name") or one.get("type") or "")
+    properties = textwrap.shorten(plain(one.get("properties") or {}), 70, placeholder=" …")
+    flag = "not in policy.yaml" if one.get("unnamed") else ""
+    return when(one.get("timestamp") or one.get("time")), name, properties, flag
+
+
+def listed(value: object) -> list[dict[str, Any]]:
+    """The entries of a list answer, `{"data": […]}` or plain."""
+    if isinstance(value, Mapping):
+        value = value.get("data", [])
+    return [dict(each) for each in value] if isinstance(value, list) else []
+
+
+def consents(found: Mapping[str, Any]) -> Table:
+    table = grid("purpose", "consent", "because")
+    for purpose, one in found.items():
+        table.add_row(purpose, state(one.get("state")), plain(one.get("because") or ""))
+    return table
+
+
+def withheld(entries: list[dict[str, Any]]) -> Table:
+    """What was kept back, entries with the same reason on one row."""
+    table = grid("withheld", "because", "what would show it")
+    table.columns[0].style = "yellow"
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for one in entries:
+        reason = (plain(one.get("because", "")), plain(one.get("fix", "")))
+        reasons.setdefault(reason, []).append(str(one.get("name")))
+    for (because, fix), names in reasons.items():
+        table.add_row(", ".join(dict.fromkeys(names)), because, fix)
+    return table
+
+
+def stripped(entries: list[dict[str, Any]]) -> Table:
+    table = grid("not kept as sent", "why", "what to do")
+    table.columns[0].style = "yellow"
+    for one in entries:
+        table.add_row(
+            str(one.get("name") or one.get("purposes") or ""),
+            str(one.get("code", "")),
+            str(one.get("fix", "")),
+        )
+    return table
+
+
+def why(links: list[dict[str, Any]], root: str) -> Tree:
+    """The evidence as a tree: what was first seen together with what, from `root` on."""
+    tree = Tree(Text(root, style="bold"), guide_style="dim")
+    names = {root: tree}
+    left = [one for one in links if not one.get("refused")]
+    while left:
+        grown = [one for one in left if end(one, "a") in names or end(one, "b") in names]
+        for one in grown or left[:1]:
+            left.remove(one)
+            near, far = end(one, "a"), end(one, "b")
+            if near not in names:
+                near, far = (far, near) if far in names else (near, far)
+            if near not in names:
+                names[near] = tree.add(Text(near))
+            if far not in names:
+                names[far] = names[near].add(Text.assemble(far, (f"   {evidence(one)}", "dim")))
+    for one in links:
+        if one.get("refused"):
+            text = f"{end(one, 'a')} and {end(one, 'b')} stay apart: {plain(one['refused'])}"
+            tree.add(Text(text, style="yellow"))
+    return tree
+
+
+def end(link: Mapping[str, Any], side: str) -> str:
+    return f"{link[side]['type']}:{link[side]['value']}"
+
+
+def evidence(link: Mapping[str, Any]) -> str:
+    sender = " ".join(str(link[name]) for name in ("source", "trust") if link.get(name))
+    parts = [str(link.get("rule", "")), f"from {sender}" if sender else "", when(link.get("time"))]
+    return ", ".join(part for part in parts if part)
+
+
+def request(found: Mapping[str, Any]) -> RenderableType:
+    """A privacy request with its receipts and horizons."""
+    receipts = grid("store", "found", "deleted", "left", "because")
+    for one in found.get("receipts") or []:
+        row = [plain(one.get(name, "")) for name in ("store", "found", "deleted", "left")]
+        receipts.add_row(*row, plain(one.get("because") or ""))
+    horizons = grid("unreadable remains", "until")
+    for one in found.get("horizons") or []:
+        horizons.add_row(plain(one.get("what", "")), when(one.get("until")))
+    head = Text.assemble(
+        f"{found.get('type', '')} ", (str(found.get("id", "")), "bold"), " · ",
+        state(found.get("status", "")),
+    )  # fmt: skip
+    if found.get("due"):
+        head.append(f" · due {when(found['due'])}")
+    parts: list[RenderableType] = [head]
+    for table in (receipts, horizons):
+        if table.row_count:
+            parts += ["", table]
+    return Panel(Group(*parts), title="privacy request", title_align="left", border_style="blue")
+
+
+def certificate(found: Mapping[str, Any], document: Mapping[str, Any], verdict: Text) -> Panel:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for name, value in document.items():
+        facts.add_row(name.replace("_", " "), plain(value))
+    facts.add_row("", "")
+    facts.add_row("signature", str(found.get("signature", "")))
+    facts.add_row("key", str(found.get("key_id", "")))
+    facts.add_row("checked", verdict)
+    return Panel(facts, title="erasure certificate", title_align="left", border_style="green")
