@@ -15,11 +15,11 @@ from threading import RLock
 from typing import Any, Literal
 
 from candor.ports import (
-    ABSENT,
     PRESENT,
     Clock,
     Conflict,
     Delete,
+    Is,
     Key,
     Put,
     Row,
@@ -221,11 +221,12 @@ def _scattered(key: Key) -> tuple[bytes, bytes]:
 
 
 def _holds(when: When, row: Row) -> bool:
-    for name, wanted in when.items():
-        if wanted is ABSENT or wanted is PRESENT:
+    typed = {n: wanted if isinstance(wanted, Is) else _typed(wanted) for n, wanted in when.items()}
+    for name, wanted in typed.items():
+        if isinstance(wanted, Is):
             if (name in row) != (wanted is PRESENT):
                 return False
-        elif name not in row or _typed(row[name]) != _typed(wanted):
+        elif name not in row or _typed(row[name]) != wanted:
             return False
     return True
 
@@ -264,7 +265,7 @@ def _copy(value: Any) -> Any:
             return int(value)
         case list():
             return [_copy(each) for each in value]
-        case dict() if all(isinstance(name, str) for name in value):
+        case dict() if all(isinstance(name, str) and name for name in value):
             return {str(name): _copy(each) for name, each in value.items()}
     raise TypeError(f"a row cannot hold a {type(value).__name__}")
 

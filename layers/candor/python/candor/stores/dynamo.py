@@ -397,7 +397,7 @@ def pack(value: Any) -> dict[str, Any]:
             return {"NULL": True}
         case list():
             return {"L": [pack(each) for each in value]}
-        case dict() if all(isinstance(name, str) for name in value):
+        case dict() if all(isinstance(name, str) and name for name in value):
             return {"M": pack_row(value)}
     raise TypeError(f"a row cannot hold a {type(value).__name__}")
 

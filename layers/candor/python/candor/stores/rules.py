@@ -36,6 +36,8 @@ def check_attributes(names: Iterable[str]) -> None:
     for name in names:
         if name in ("pk", "sk"):
             raise ValueError("a row does not repeat its key")
+        if not name:
+            raise ValueError("an attribute has a name")
 
 
 def check_put(put: Put) -> None:
