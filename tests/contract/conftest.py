@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "not_on_moto: on the fake and MiniStack only. moto, which also serves LocalStack's "
         "DynamoDB, does not isolate concurrent writers and compares values loosely",
     )
+    config.addinivalue_line("markers", "no_fake: what the domain takes as a plain value")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,6 +53,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = ["fake", "moto", *endpoints()]
     if metafunc.definition.get_closest_marker("not_on_moto"):
         names = [name for name in names if name in ("fake", "ministack")]
+    if metafunc.definition.get_closest_marker("no_fake"):
+        names.remove("fake")
     metafunc.parametrize("backend", names, indirect=True, scope="session")
 
 
