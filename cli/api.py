@@ -7,7 +7,9 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
+from cli.emulator import gone, health
 from cli.problem import Problem
+from cli.target import choose
 
 Role = Literal["admin", "dpo", "analyst", "marketer"]
 ROLES: tuple[Role, ...] = ("admin", "dpo", "analyst", "marketer")
@@ -75,6 +77,9 @@ class Api:
                 body=None if body is None else json.dumps(body).encode(),
             )
         except urllib3.exceptions.HTTPError as error:
+            endpoint = self.stack.get("endpoint_url")
+            if endpoint and health(endpoint) is None:
+                raise gone(endpoint, choose(endpoint, "local")) from None
             slow = isinstance(error, urllib3.exceptions.TimeoutError)
             what = "did not answer in time" if slow else "does not answer"
             raise Problem(

@@ -25,9 +25,7 @@ STEP = re.compile(r"(?:Collecting|Using cached|Downloading|Installing) ([A-Za-z0
 # What pip says, and what it means. The first that matches wins.
 REASONS = [
     (
-        r"NewConnectionError|ConnectTimeout|name resolution|Network is unreachable|ProxyError"
-        r"|Max retries exceeded|Read timed out|Connection (?:refused|reset)|SSLError"
-        r"|Could not find a version|No matching distribution",
+        r"NewConnectionError|Max retries exceeded|ProxyError|SSLError|No matching distribution",
         "pip could not get the packages from a package index.",
         "Connect to the network, or name a mirror (PIP_INDEX_URL=…), and run make again.",
     ),

@@ -60,6 +60,7 @@ class Emulator:
         self.places = Places(target.local / "ministack")
         self.endpoint = str(target.endpoint)
         self.port = urlsplit(self.endpoint).port or 80
+        self._process: subprocess.Popen[bytes] | None = None
 
     def look(self) -> Found:
         """Whether the emulator of this folder runs, was stopped, or died without saving."""
@@ -122,6 +123,8 @@ class Emulator:
                     time.sleep(0.1)
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGTERM)
+            if self._process:
+                self._process.wait()
         if found != "killed":
             self.places.mark.unlink(missing_ok=True)
         return found
@@ -136,7 +139,9 @@ class Emulator:
         for folder in (places.state, places.objects, places.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         with places.log.open("ab") as log:
-            process = subprocess.Popen(
+            if self._process:
+                self._process.poll()
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "ministack"],
                 env=emulator_environment(places, self.port),
                 cwd=places.home,
@@ -145,14 +150,12 @@ class Emulator:
                 stderr=log,
                 start_new_session=True,
             )
-        mark = {"pid": process.pid, "port": self.port, "started": time.time()}
+        mark = {"pid": self._process.pid, "port": self.port, "started": time.time()}
         write_private(places.mark, json.dumps(mark))
 
     def _refuse_dead(self, deadline: float) -> None:
         log = self._short(self.places.log)
         pid = int((read_json(self.places.mark) or {})["pid"])
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
         if not is_ministack(pid):
             self.places.mark.unlink(missing_ok=True)
             raise Problem(
@@ -190,6 +193,18 @@ def emulator_environment(places: Places, port: int) -> dict[str, str]:
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
+
+
+def gone(endpoint: str, target: Target) -> Problem:
+    """What it means that nothing answers at `endpoint`."""
+    ours = Emulator(target)
+    mark = read_json(ours.places.mark) or {}
+    if mark.get("port") == ours.port and ours.look() == "killed":
+        return Problem(
+            "The emulator was killed; what came in since its last clean start is lost.",
+            "`make up` starts it again and deploys anew.",
+        )
+    return Problem(f"Nothing answers at {endpoint}.", f"Start it with `{target.again}`.")
 
 
 def refuse_taken_port(port: int, endpoint: str) -> None:

@@ -44,11 +44,11 @@ class Screen:
     def note(self, text: str) -> None:
         """A step that is done."""
         if not self.as_json:
-            self.err.print(f"[green]✓[/green] {text}")
+            self.err.print(f"[green]✓[/green] {text}", soft_wrap=True)
 
     def warn(self, text: str) -> None:
         if not self.as_json:
-            self.err.print(f"[yellow]![/yellow] {text}")
+            self.err.print(f"[yellow]![/yellow] {text}", soft_wrap=True)
 
     @contextmanager
     def progress(self, doing: str) -> Iterator["Progress"]:

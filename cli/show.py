@@ -37,7 +37,7 @@ def when(value: object) -> str:
         return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     if isinstance(value, str) and "T" in value:
         try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            moment = datetime.fromisoformat(value)
         except ValueError:
             return value
         return moment.astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,125 @@
+"""The command `demo`: the first ten minutes."""
+
+import argparse
+import json
+import shlex
+import time
+from typing import Any
+
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.text import Text
+
+from cli import journey, running, show
+from cli.api import Api
+from cli.problem import Problem
+from cli.profile import links, read
+from cli.screen import Screen
+from cli.target import ROOT, choose
+
+WITHHELD_FOR = "marketing"
+
+
+def run(options: argparse.Namespace, screen: Screen) -> int:
+    started = time.monotonic()
+    target = choose(options.endpoint_url, options.config_env)
+    brought = running.up(target, screen)
+    screen.note(f"The stack is up, after {brought.seconds:.0f} s")
+    api = Api(brought.stack)
+    memory = journey.Memory(target)
+    person = journey.choose(api, memory.read(), journey.now())
+    memory.write(person)
+
+    screen.show("", Rule(f"The journey of {person.name}", align="left"))
+    played = []
+    with screen.progress("Playing") as progress:
+        for one in journey.play(api, journey.steps(ROOT / "events" / "journey", person)):
+            played.append(one)
+            progress.tick(one.step.title)
+    for number, one in enumerate(played, 1):
+        screen.show(f"[bold]{number}.[/bold] {one.step.title}")
+    with screen.progress("Waiting until everything is unified") as progress:
+        profile, missing = journey.await_profile(api, person, progress)
+    if profile is None or missing:
+        raise Problem(
+            "The profile is not complete after a minute"
+            + (f": {', '.join(sorted(missing))} is not in it." if profile else ": there is none."),
+            "`candor status` shows what waits or failed, `candor tail` what becomes of events.",
+        )
+    evidence = links(api, person.identifier, "dpo", "privacy_rights")
+    for_marketing = read(api, person.identifier, "marketer", WITHHELD_FOR)
+    commands = to_paste(brought.stack, person)
+    tell(screen, person, profile, evidence, for_marketing, played)
+    tell_commands(screen, commands)
+    screen.show(f"[dim]{time.monotonic() - started:.0f} s altogether. It goes on running; "
+                "make down stops it.[/dim]")  # fmt: skip
+    screen.answer(
+        {
+            "success": True,
+            "person": person.identifier,
+            "profile": profile,
+            "links": evidence,
+            "withheld_from_marketing": for_marketing.get("withheld", []),
+            "stripped": [entry for one in played for entry in one.all("stripped")],
+            "commands": commands,
+        }
+    )
+    return 0
+
+
+def tell(
+    screen: Screen,
+    person: journey.Person,
+    profile: dict[str, Any],
+    evidence: list[dict[str, Any]],
+    for_marketing: dict[str, Any],
+    played: list[journey.Played],
+) -> None:
+    """One profile, why it is one, what was not kept, what marketing does not get to see."""
+    screen.show("", show.profile(profile, f"One profile came of it: {person.name}"))
+    why = show.why(evidence, person.identifier)
+    screen.show(Panel(why, title="Why these are one person", title_align="left", style=""))
+    notes = [entry for one in played for kind in ("stripped", "notes") for entry in one.all(kind)]
+    if notes:
+        screen.show(
+            Panel(show.stripped(notes), title="What policy.yaml does not name", title_align="left")
+        )
+    if for_marketing.get("withheld"):
+        table = show.withheld(for_marketing["withheld"])
+        screen.show(
+            Panel(table, title=f"Withheld from {WITHHELD_FOR}, and why", title_align="left")
+        )
+
+
+def to_paste(stack: dict[str, Any], person: journey.Person) -> list[dict[str, str]]:
+    """Five commands for a shell in the repository's folder, each with what it does."""
+    event = {
+        "userId": person.name,
+        "event": "Product Added",
+        "properties": {"product_id": "sku-204", "name": "Head torch", "price": 35, "gift": True},
+    }
+    candor = ".venv/bin/candor"
+    shown = f"{candor} profile show {person.identifier} --as marketer --purpose {WITHHELD_FOR}"
+    choice = f"{candor} consent set {person.identifier} {WITHHELD_FOR}"
+    curl = (
+        f"curl -sS -w '\\n' {stack['api_url']}/v1/track -u {stack['write_keys']['server']}: "
+        f"-H 'content-type: application/json' -d {shlex.quote(json.dumps(event))}"
+    )
+    return [
+        {"does": "Send an event, as any HTTP client would", "command": curl},
+        {"does": f"Show the profile to {WITHHELD_FOR}, and what is withheld", "command": shown},
+        {"does": "Grant consent, and look again", "command": f"{choice}=granted && {shown}"},
+        {"does": "Withdraw it, and look again", "command": f"{choice}=denied && {shown}"},
+        {
+            "does": "Erase the person, and see the certificate",
+            "command": f"{candor} privacy erase {person.identifier}",
+        },
+    ]
+
+
+def tell_commands(screen: Screen, commands: list[dict[str, str]]) -> None:
+    screen.show("", Rule("Your turn: paste these, in this order", align="left"))
+    for number, one in enumerate(commands, 1):
+        screen.show("", Text(f"# {number}. {one['does']}", style="dim"))
+        screen.line(one["command"])
+    screen.show("")

@@ -1,0 +1,114 @@
+"""The command `status`: what runs, what waits, what failed."""
+
+import argparse
+from typing import Any
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli.api import Api
+from cli.aws import AwsError, Clients
+from cli.emulator import gone, health
+from cli.problem import Problem
+from cli.screen import Screen
+from cli.show import grid, state, when
+from cli.target import choose, load_stack
+
+QUEUES = {
+    "events": "EventsQueueUrl",
+    "audit": "AuditQueueUrl",
+    "events, failed": "EventsDlqUrl",
+    "audit, failed": "AuditDlqUrl",
+    "archive, failed": "ArchiveDlqUrl",
+}
+
+
+def run(options: argparse.Namespace, screen: Screen) -> int:
+    stack = load_stack(options.endpoint_url, options.config_env)
+    endpoint = stack.get("endpoint_url")
+    if endpoint and health(endpoint) is None:
+        raise gone(endpoint, choose(endpoint, "local"))
+    with screen.progress("Asking every part"):
+        found = collect_facts(stack)
+    screen.show(picture(found))
+    screen.answer(found)
+    return 0 if found["healthy"] else 1
+
+
+def collect_facts(stack: dict[str, Any]) -> dict[str, Any]:
+    """Everything that `status` tells, as one object; what cannot be had is None."""
+    clients, api, outputs = Clients(stack.get("endpoint_url")), Api(stack), stack["outputs"]
+    found: dict[str, Any] = {
+        "endpoint": stack.get("endpoint_url") or "AWS",
+        "api_url": stack["api_url"],
+        "functions": {},
+        "queues": {},
+        "keys": None,
+        "requests": None,
+        "problems": [],
+    }
+    try:
+        for output, name in outputs.items():
+            if output.endswith("Function"):
+                about = clients.functions.get_function_configuration(FunctionName=name)
+                found["functions"][name] = about.get("State", "Active")
+        for label, output in QUEUES.items():
+            if output in outputs:
+                found["queues"][label] = depth(clients, outputs[output])
+    except AwsError as error:
+        found["problems"].append(f"The stack is not what it was: {error} Run `make up`.")
+    try:
+        listed = api.staff("admin", "GET", "/keys").get("data", [])
+        found["keys"] = sum(not one.get("revoked") for one in listed)
+        found["requests"] = api.staff("dpo", "GET", "/privacy/requests").get("data", [])[:5]
+    except Problem as problem:
+        found["problems"].append(str(problem))
+    for label, count in found["queues"].items():
+        if label.endswith("failed") and count:
+            found["problems"].append(f"{count} messages failed for good in the queue {label!r}.")
+    inactive = [name for name, state_ in found["functions"].items() if state_ != "Active"]
+    found["problems"] += [f"The function {name} is not active." for name in inactive]
+    found["healthy"] = not found["problems"]
+    return found
+
+
+def depth(clients: Clients, url: str) -> int:
+    """Messages that wait or are being worked on, about."""
+    found = clients.sqs.get_queue_attributes(
+        QueueUrl=url,
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )
+    return sum(int(count) for count in found["Attributes"].values())
+
+
+def picture(found: dict[str, Any]) -> Panel:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    facts.add_row("endpoint", found["endpoint"])
+    facts.add_row("API", f"{found['api_url']}/v1")
+    active = sum(each == "Active" for each in found["functions"].values())
+    facts.add_row("functions", f"{active} of {len(found['functions'])} active")
+    waiting = Text(" · ").join(
+        Text(f"{name} {count}", style="red" if count and "failed" in name else "")
+        for name, count in found["queues"].items()
+    )
+    facts.add_row("messages", waiting)
+    facts.add_row("keys", "?" if found["keys"] is None else str(found["keys"]))
+    parts: list[Any] = [facts]
+    requests = grid("privacy request", "type", "status", "due")
+    for one in found["requests"] or []:
+        requests.add_row(
+            str(one.get("id")),
+            str(one.get("type")),
+            state(one.get("status")),
+            when(one.get("due")),
+        )
+    if requests.row_count:
+        parts += ["", requests]
+    for problem in found["problems"]:
+        parts += ["", Text(problem, style="red")]
+    colour = "green" if found["healthy"] else "red"
+    return Panel(Group(*parts), title="candor", title_align="left", border_style=colour)

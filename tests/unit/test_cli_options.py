@@ -1,0 +1,187 @@
+"""What the command line understands, and how it says that it does not."""
+
+import json
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from cli import commands, consent, keys
+from cli.api import Answered, identifier, profile_path, understood
+from cli.main import main
+from cli.problem import Problem
+from cli.screen import Screen
+from cli.target import StackFile, choose, load_stack
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CANDOR_PORT", raising=False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "demo",
+        "up --endpoint-url http://127.0.0.1:4570",
+        "up --config-env dev --json",
+        "down",
+        "reset",
+        "status --json",
+        "tail --since 60 --seconds 1",
+        "keys create shop --source website",
+        "keys create Ann --role analyst --purposes analytics,service",
+        "keys list",
+        "keys revoke abc",
+        "profile show user_id:42 --as marketer --purpose marketing --why",
+        "consent set user_id:42 marketing=granted analytics=denied",
+        "privacy erase email:a@example.com --mode erase_and_suppress --dry-run --no-wait",
+        "privacy status",
+        "privacy status 01",
+        "privacy certificate 01",
+    ],
+)
+def test_every_documented_command_has_code_behind_it(words: str) -> None:
+    options = commands.parser().parse_args(words.split())
+    names = {cell.cell_contents for cell in options.run.__closure__}
+    found = [
+        getattr(import_module(f"cli.{module}"), function, None)
+        for module, function in permutations(names)
+        if find_spec(f"cli.{module}")
+    ]
+    assert any(callable(each) for each in found)
+
+
+def test_a_key_is_for_a_source_or_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("keys create x", "keys create x --role dpo --source crm"):
+        with pytest.raises(SystemExit):
+            commands.parser().parse_args(words.split())
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("words", "trust"),
+    [
+        ("--source website", "client"),
+        ("--source app", "client"),
+        ("--source crm", "server"),
+        ("--source app --trust server", "server"),
+    ],
+)
+def test_browsers_and_apps_are_not_trusted_unless_said(words: str, trust: str) -> None:
+    options = commands.parser().parse_args(["keys", "create", "x", *words.split()])
+    assert keys.spec_of(options)["trust"] == trust
+
+
+def test_a_token_names_its_purposes() -> None:
+    words = ["keys", "create", "Ann", "--role", "analyst", "--purposes", "analytics, service"]
+    assert keys.spec_of(commands.parser().parse_args(words)) == {
+        "kind": "token",
+        "name": "Ann",
+        "role": "analyst",
+        "purposes": ["analytics", "service"],
+    }
+
+
+def test_a_choice_becomes_the_body_of_the_api() -> None:
+    body = consent.body_of("user_id:42", ["marketing=granted", "analytics=denied"], NOON)
+    assert body == {
+        "userId": "42",
+        "purposes": {"marketing": True, "analytics": False},
+        "mechanism": "preference_center",
+        "timestamp": "2026-05-04T12:00:00.000Z",
+    }
+
+
+@pytest.mark.parametrize("choice", ["marketing", "marketing=yes", "=granted", "marketing="])
+def test_an_unclear_choice_is_never_recorded(choice: str) -> None:
+    with pytest.raises(Problem, match="not a choice"):
+        consent.body_of("user_id:42", [choice], NOON)
+
+
+def test_a_choice_needs_somebody_who_can_choose() -> None:
+    with pytest.raises(Problem, match="user_id or an anonymous_id"):
+        consent.body_of("email:a@example.com", ["marketing=granted"], NOON)
+
+
+@pytest.mark.parametrize("text", ["42", "user_id:", ":42", ""])
+def test_an_identifier_has_a_type_and_a_value(text: str) -> None:
+    with pytest.raises(Problem):
+        identifier(text)
+
+
+def test_identifiers_travel_safely_in_a_path() -> None:
+    assert identifier("email:a:b@c") == ("email", "a:b@c")
+    assert profile_path("email:a/b?@c") == "/profiles/email:a%2Fb%3F%40c"
+
+
+def test_a_refusal_of_the_api_keeps_its_words() -> None:
+    with pytest.raises(Answered) as caught:
+        understood(401, b'{"success": false, "code": "unknown_token", "message": "No."}')
+    assert (caught.value.status, caught.value.code) == (401, "unknown_token")
+    assert "make up" in caught.value.fix
+    assert understood(200, b"{}") == {}
+
+
+def test_an_answer_that_is_no_json_is_no_traceback() -> None:
+    with pytest.raises(Answered, match="Bad gateway"):
+        understood(502, b"<html>Bad gateway")
+
+
+def test_a_missing_make_up_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(load_stack, "__defaults__", (tmp_path,))
+    assert main(["profile", "show", "user_id:42"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "✗ There is no stack here yet.\n  Run `make up` first.\n"
+    assert main(["profile", "show", "user_id:42", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["fix"] == "Run `make up` first."
+
+
+def test_the_options_choose_the_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert choose(None, "local", tmp_path).endpoint == "http://127.0.0.1:4566"
+    assert choose(None, "local", tmp_path).ours
+    other = choose("http://127.0.0.1:4570/", "local", tmp_path)
+    assert (other.endpoint, other.ours, other.name) == (
+        "http://127.0.0.1:4570",
+        False,
+        "127.0.0.1-4570",
+    )
+    assert choose(None, "dev", tmp_path).endpoint is None
+    for wrong in ("127.0.0.1:4570", "ftp://x", "http://"):
+        with pytest.raises(Problem):
+            choose(wrong, "local", tmp_path)
+    with pytest.raises(Problem):
+        choose("http://127.0.0.1:4570", "dev", tmp_path)
+    monkeypatch.setenv("CANDOR_PORT", "80")
+    with pytest.raises(Problem, match="CANDOR_PORT"):
+        choose(None, "local", tmp_path)
+
+
+def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
+    first, second = choose(None, "local", tmp_path), choose("http://h:1", "local", tmp_path)
+    StackFile(first).write({"tokens": {"admin": "one"}})
+    StackFile(second).write({"tokens": {"admin": "two"}})
+    current = tmp_path / ".local" / "stack.json"
+    assert current.stat().st_mode & 0o777 == 0o600
+    assert load_stack(None, "local", tmp_path)["tokens"]["admin"] == "two"
+    assert load_stack("http://127.0.0.1:4566", "local", tmp_path)["tokens"]["admin"] == "one"
+
+
+def test_json_silences_everything_else(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(as_json=True)
+    with screen.progress("x") as progress:
+        progress.tick("y")
+    screen.show("a")
+    screen.note("b")
+    screen.line("c")
+    screen.answer({"name": "Zoë"})
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"name": "Zoë"}
+    assert said.err == ""
