@@ -106,10 +106,10 @@ def understood(status: int, data: bytes) -> dict[str, Any]:
 def fix_for(status: int, code: str) -> str:
     if status == 401:
         return "The keys in .local/stack.json are not this stack's: run `make up` to renew them."
-    if status == 403 and code != "forbidden_by_role":
+    if status in {403, 404} and code in {"no_code", "NotFoundException"}:
+        return "The stack is not there any more, or is an older one: run `make up`."
+    if status == 403:
         return "Choose a role or a purpose that may: --as, --purpose."
-    if status == 404 and code in {"no_code", "NotFoundException"}:
-        return "The stack is not there any more: run `make up`."
     if status >= 500:
         return "Look at `candor status`, and at the function's log with `candor tail`."
     return ""

@@ -1,5 +1,6 @@
 """Checks a certificate's signature with the public key, as an auditor would."""
 
+import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Mapping
@@ -19,21 +20,12 @@ class Verdict:
 
 def document_of(certificate: Mapping[str, Any]) -> dict[str, Any]:
     """What was signed, as an object."""
-    document = certificate.get("document")
-    if isinstance(document, str):
-        try:
-            document = json.loads(document)
-        except ValueError:
-            return {"document": document}
-    return document if isinstance(document, dict) else {}
-
-
-def signed_bytes(certificate: Mapping[str, Any]) -> bytes:
-    """The document as it was signed: its text, or its canonical JSON."""
-    document = certificate.get("document")
-    if isinstance(document, str):
-        return document.encode()
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    text = str(certificate.get("document", ""))
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"document": text}
 
 
 def check(certificate: Mapping[str, Any], stack: Mapping[str, Any]) -> Verdict:
@@ -47,6 +39,7 @@ def check(certificate: Mapping[str, Any], stack: Mapping[str, Any]) -> Verdict:
 
 
 def verify(certificate: Mapping[str, Any], public_key: bytes) -> Verdict:
+    """Whether the signature is over the document, by that key (DER SubjectPublicKeyInfo)."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -57,7 +50,9 @@ def verify(certificate: Mapping[str, Any], public_key: bytes) -> Verdict:
         return Verdict(None, "not checked: the signing key is of another kind")
     try:
         signature = b64decode(str(certificate.get("signature")), validate=True)
-        key.verify(signature, signed_bytes(certificate), ec.ECDSA(SHA256()))
+        # KMS signs at most 4,096 bytes, so what it signed is the document's SHA-256.
+        signed = hashlib.sha256(str(certificate.get("document")).encode()).digest()
+        key.verify(signature, signed, ec.ECDSA(SHA256()))
     except (ValueError, InvalidSignature):
         return Verdict(False, "THE SIGNATURE DOES NOT FIT THE DOCUMENT")
     return Verdict(True, "the signature is that of the stack's signing key")

@@ -9,9 +9,11 @@ from typing import Any
 from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
+from rich.tree import Tree
 
 from cli import journey, running, show
 from cli.api import Api
+from cli.first_keys import source_names
 from cli.problem import Problem
 from cli.profile import links, read
 from cli.screen import Screen
@@ -49,7 +51,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     evidence = links(api, person.identifier, "dpo", "privacy_rights")
     for_marketing = read(api, person.identifier, "marketer", WITHHELD_FOR)
     commands = to_paste(brought.stack, person)
-    tell(screen, person, profile, evidence, for_marketing, played)
+    why = show.why(evidence, person.identifier, source_names(brought.stack))
+    tell(screen, person, profile, why, for_marketing, played)
     tell_commands(screen, commands)
     screen.show(f"[dim]{time.monotonic() - started:.0f} s altogether. It goes on running; "
                 "make down stops it.[/dim]")  # fmt: skip
@@ -71,13 +74,12 @@ def tell(
     screen: Screen,
     person: journey.Person,
     profile: dict[str, Any],
-    evidence: list[dict[str, Any]],
+    why: Tree,
     for_marketing: dict[str, Any],
     played: list[journey.Played],
 ) -> None:
     """One profile, why it is one, what was not kept, what marketing does not get to see."""
     screen.show("", show.profile(profile, f"One profile came of it: {person.name}"))
-    why = show.why(evidence, person.identifier)
     screen.show(Panel(why, title="Why these are one person", title_align="left", style=""))
     notes = [entry for one in played for kind in ("stripped", "notes") for entry in one.all(kind)]
     if notes:

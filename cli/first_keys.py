@@ -44,6 +44,12 @@ def ensure(rows: "Rows", known: dict[str, Any] | None, now: float) -> dict[str, 
     return result
 
 
+def source_names(stack: dict[str, Any]) -> dict[str, str]:
+    """The first sources' names by their ids, for what the API tells of sources."""
+    ids = stack.get("ids", {})
+    return {ids[key]: spec["name"] for key, spec in SOURCES.items() if key in ids}
+
+
 def issue(rows: "Rows", spec: dict[str, Any], now: float) -> tuple[str, str]:
     """A new credential's id and key. Raises Problem."""
     from candor import credentials

@@ -7,6 +7,7 @@ from rich.panel import Panel
 
 from cli import show as look
 from cli.api import Answered, Api, Role, profile_path
+from cli.first_keys import source_names
 from cli.problem import Problem
 from cli.screen import Screen
 from cli.target import load_stack
@@ -19,7 +20,8 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
     screen.show(look.profile(found, f"{options.identifier} as {options.role}"))
     if options.why:
         evidence = links(api, options.identifier, options.role, options.purpose)
-        screen.show(Panel(look.why(evidence, options.identifier), title="why", title_align="left"))
+        tree = look.why(evidence, options.identifier, source_names(api.stack))
+        screen.show(Panel(tree, title="why", title_align="left"))
         found = found | {"links": evidence}
     screen.answer(found)
     return 0

@@ -121,19 +121,21 @@ def withheld(entries: list[dict[str, Any]]) -> Table:
 
 
 def stripped(entries: list[dict[str, Any]]) -> Table:
-    table = grid("not kept as sent", "why", "what to do")
+    """What the answers to a sender said of its events: `stripped` and `notes`."""
+    table = grid("sent", "what became of it", "what to do")
     table.columns[0].style = "yellow"
     for one in entries:
-        table.add_row(
-            str(one.get("name") or one.get("purposes") or ""),
-            str(one.get("code", "")),
-            str(one.get("fix", "")),
-        )
+        name = one.get("name") or plain(one.get("purposes") or one.get("code"))
+        kept = f"kept {one['kept']}" if one.get("kept") else one.get("message", "stripped")
+        table.add_row(str(name), str(kept), str(one.get("fix", "")))
     return table
 
 
-def why(links: list[dict[str, Any]], root: str) -> Tree:
-    """The evidence as a tree: what was first seen together with what, from `root` on."""
+def why(links: list[dict[str, Any]], root: str, sources: Mapping[str, str]) -> Tree:
+    """The evidence as a tree: what was first seen together with what, from `root` on.
+
+    `sources` names those that are known by their id.
+    """
     tree = Tree(Text(root, style="bold"), guide_style="dim")
     names = {root: tree}
     left = [one for one in links if not one.get("refused")]
@@ -147,7 +149,9 @@ def why(links: list[dict[str, Any]], root: str) -> Tree:
             if near not in names:
                 names[near] = tree.add(Text(near))
             if far not in names:
-                names[far] = names[near].add(Text.assemble(far, (f"   {evidence(one)}", "dim")))
+                names[far] = names[near].add(
+                    Text.assemble(far, (f"   {evidence(one, sources)}", "dim"))
+                )
     for one in links:
         if one.get("refused"):
             text = f"{end(one, 'a')} and {end(one, 'b')} stay apart: {plain(one['refused'])}"
@@ -159,10 +163,10 @@ def end(link: Mapping[str, Any], side: str) -> str:
     return f"{link[side]['type']}:{link[side]['value']}"
 
 
-def evidence(link: Mapping[str, Any]) -> str:
-    sender = " ".join(str(link[name]) for name in ("source", "trust") if link.get(name))
-    parts = [str(link.get("rule", "")), f"from {sender}" if sender else "", when(link.get("time"))]
-    return ", ".join(part for part in parts if part)
+def evidence(link: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    source = str(link.get("source", "?"))
+    sender = f"{sources.get(source, source)} ({link.get('trust', '?')})"
+    return ", ".join(filter(None, [str(link.get("rule", "")), sender, when(link.get("time"))]))
 
 
 def request(found: Mapping[str, Any]) -> RenderableType:
@@ -192,7 +196,8 @@ def certificate(found: Mapping[str, Any], document: Mapping[str, Any], verdict: 
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
     for name, value in document.items():
-        facts.add_row(name.replace("_", " "), plain(value))
+        if name not in {"stores", "horizons"}:  # those of the request, told above
+            facts.add_row(name.replace("_", " "), plain(value))
     facts.add_row("", "")
     facts.add_row("signature", str(found.get("signature", "")))
     facts.add_row("key", str(found.get("key_id", "")))

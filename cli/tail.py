@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from cli.aws import AwsError, Clients, explained
+from cli.first_keys import source_names
 from cli.problem import Problem
 from cli.screen import Screen
 from cli.target import load_stack
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
             "Its metrics are in CloudWatch, namespace Candor.",
         )
     groups = [f"/aws/lambda/{stack['outputs'][each]}" for each in FUNCTIONS]
+    names = source_names(stack)
     reader = Reader(Clients(stack["endpoint_url"]), groups)
     until = time.monotonic() + options.seconds if options.seconds else None
     since = int((time.time() - options.since) * 1000)
@@ -34,6 +36,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     try:
         while until is None or time.monotonic() < until:
             for line in reader.new(since):
+                source = str(line.get("source", ""))
+                line["source"] = names.get(source, source)
                 if screen.as_json:
                     print(json.dumps(line), flush=True)
                 else:
