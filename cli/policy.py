@@ -34,7 +34,7 @@ class Purpose(Strict):
 
 
 class Attribute(Strict):
-    """What every stored attribute must say of itself: why, how sensitive, until when, how it goes."""
+    """What every stored attribute says of itself: why, how sensitive, until when, how it goes."""
 
     purposes: list[str] = Field(min_length=1)
     sensitivity: Literal["personal", "special", "none"]
@@ -96,8 +96,9 @@ class Policy(Strict):
                     raise ValueError(f"{kind}.{name}.retention: no class {entry.retention!r}")
         for category, purposes in self.consent_categories.items():
             self._defined(purposes, f"consent_categories.{category}")
-        for needed in ("service",):
-            self._defined([needed], "purposes")
+        self._defined(["service"], "purposes")
+        if self.records.identifier < max(self.retention.values()):
+            raise ValueError("records.identifier: shorter than a retention class it must outlive")
         if "unnamed" not in self.retention:
             raise ValueError("retention: the class `unnamed` is missing")
         priorities = [rule.priority for rule in self.identifiers.values()]

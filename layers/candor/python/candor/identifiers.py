@@ -1,4 +1,4 @@
-"""Identifiers: their normal form, and the only form of them that keys, indexes and logs may hold."""
+"""Identifiers: their normal form, and the one form that keys, indexes and logs may hold."""
 
 import base64
 import hmac
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from candor.policy import IdentifierRule, Policy
+from candor.policy import Policy
 
 LONGEST = 256
 """Characters an identifier's value may have."""
@@ -27,18 +27,13 @@ class Identifiers:
     """Makes identifiers by the policy's rules and the permanent HMAC secret."""
 
     def __init__(self, policy: Policy, secret: str) -> None:
-        self._rules = policy.identifiers
+        self._policy = policy
         self._secret = secret.encode()
 
     def make(self, type_: str, value: object) -> Identifier | None:
-        """The identifier, or None where the policy or good sense says that this names nobody."""
-        rule = self._rules.get(type_)
-        if rule is None or isinstance(value, bool) or not isinstance(value, str | int):
-            return None
-        normal = normalise(str(value), rule)
-        if not normal or len(normal) > LONGEST or _CONTROL.search(normal):
-            return None
-        if any(pattern.fullmatch(normal) for pattern in rule.never):
+        """The identifier, or None where `normal_form` says that this names nobody."""
+        normal = normal_form(self._policy, type_, value)
+        if normal is None:
             return None
         return Identifier(type_, normal, self._key(f"{type_}\0{normal}"))
 
@@ -51,12 +46,20 @@ class Identifiers:
         return base64.urlsafe_b64encode(digest[:18]).decode()
 
 
-def normalise(value: str, rule: IdentifierRule) -> str:
-    """Trimmed and in Unicode NFC; `lower` folds case, `digits` keeps digits and a leading plus."""
-    normal = unicodedata.normalize("NFC", value).strip()
+def normal_form(policy: Policy, type_: str, value: object) -> str | None:
+    """The one spelling of an identifier's value: trimmed, in Unicode NFC, and by its normaliser.
+
+    None where the policy or good sense says that it names nobody: a type without a rule, a value
+    of another kind than text or whole number, empty, too long, with control characters, or blocked.
+    """
+    rule = policy.identifiers.get(type_)
+    if rule is None or isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    normal = unicodedata.normalize("NFC", str(value)[: LONGEST * 4]).strip()
     if rule.normaliser == "lower":
-        return normal.lower()
-    if rule.normaliser == "digits":
-        plus = "+" if normal.startswith("+") else ""
-        return plus + re.sub(r"\D", "", normal)
-    return normal
+        normal = normal.lower()
+    elif rule.normaliser == "digits":
+        normal = ("+" if normal.startswith("+") else "") + re.sub(r"\D", "", normal)
+    if not normal or len(normal) > LONGEST or _CONTROL.search(normal):
+        return None
+    return None if any(pattern.fullmatch(normal) for pattern in rule.never) else normal

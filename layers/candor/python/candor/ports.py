@@ -123,7 +123,7 @@ class Rows(Protocol):
     def scan(
         self, table: Table, *, after: Key | None = None, expired: bool = False
     ) -> Iterator[Row]:
-        """Every row of a table, in no order; `after` starts behind that row. For sweep and lists."""
+        """Every row of a table, in no order; `after` starts behind that row."""
 
     def put(self, rows: Iterable[Put]) -> None:
         """Unconditional writes (`when` must be empty) in batches; not atomic; safe to repeat."""

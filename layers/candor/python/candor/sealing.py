@@ -73,7 +73,8 @@ class Vault:
         header, nonce = envelope[:_HEADER], envelope[_HEADER : _HEADER + NONCE_BYTES]
         cipher = self._cipher(envelope[1], salt)
         try:
-            plain = cipher.decrypt(nonce, envelope[_HEADER + NONCE_BYTES :], header + place.encode())
+            sealed = envelope[_HEADER + NONCE_BYTES :]
+            plain = cipher.decrypt(nonce, sealed, header + place.encode())
         except InvalidTag:
             raise Damaged from None
         return json.loads(zlib.decompress(plain))

@@ -5,6 +5,7 @@ A test holds to that, so `due` is obeyed in exactly one place.
 
 from __future__ import annotations
 
+import base64
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -400,6 +401,16 @@ def pack(value: Any) -> dict[str, Any]:
         case dict() if all(isinstance(name, str) and name for name in value):
             return {"M": pack_row(value)}
     raise TypeError(f"a row cannot hold a {type(value).__name__}")
+
+
+def unpack_streamed(image: dict[str, Any]) -> Row:
+    """A row from a stream's event, which is JSON and holds bytes as base64."""
+    return unpack(
+        {
+            name: {"B": base64.b64decode(value["B"])} if "B" in value else value
+            for name, value in image.items()
+        }
+    )
 
 
 def unpack(item: dict[str, Any]) -> Row:

@@ -1,0 +1,103 @@
+"""Reading profiles, each read with a purpose and an audit event; and explicit consent choices."""
+
+from typing import Any
+
+from candor import audit, bodies, consents, profiles
+from candor.credentials import Trust
+from candor.profiles import View
+from candor.telemetry import Telemetry
+from candor.web import Answer, Request, serve
+from candor.wiring import Wiring
+
+wiring = Wiring()
+telemetry = Telemetry(tail=wiring.tail)
+
+
+def read(request: Request) -> Answer:
+    type_, _, value = request.path["identifier"].partition(":")
+    return _read(request, type_, value)
+
+
+def query(request: Request) -> Answer:
+    body = bodies.parse(bodies.Query, request.json())
+    return _read(request, body.identifier.type, body.identifier.value)
+
+
+def _read(request: Request, type_: str, value: str) -> Answer:
+    principal = wiring.credentials.principal(request.headers)
+    principal.needs("read")
+    purpose = principal.purpose(request.headers.get("x-purpose"))
+    limit = profiles.limited(request.query.get("limit"))
+    one = wiring.identifiers.make(type_, value)
+    part = request.resource.removeprefix("/profiles/{identifier}").strip("/")
+    audit.tell(
+        wiring.audit_queue,
+        at=wiring.clock(),
+        actor=principal.id,
+        action=f"profile.read.{part.replace('profiles/query', '') or 'all'}",
+        purpose=purpose,
+        about=[wiring.identifiers.pseudonym(one.key)] if one else [],
+    )
+    view = profiles.view(wiring.world, one, purpose)
+    return Answer(_part(view, part, request, limit))
+
+
+def _part(view: View, part: str, request: Request, limit: int) -> dict[str, Any]:
+    verbose = request.query.get("verbose") == "true"
+    cursor = request.query.get("cursor")
+    if part == "traits":
+        answer: dict[str, Any] = {"traits": view.traits(verbose=verbose)}
+    elif part == "events":
+        answer = _page(*view.events(limit, cursor))
+    elif part == "identifiers":
+        answer = _page(view.identifiers())
+    elif part == "links":
+        answer = _page(view.links())
+    elif part == "consents":
+        return {"purposes": view.consents()} | _page(view.consent_records())
+    else:
+        answer = {
+            "profile": view.profile.id,
+            "traits": view.traits(verbose=verbose),
+            "events": _page(*view.events(limit, cursor)),
+            "identifiers": _page(view.identifiers()),
+            "consents": view.consents(),
+        }
+    return {"purpose": view.purpose} | answer | {"withheld": view.withheld()}
+
+
+def _page(data: list[Any], following: str | None = None) -> dict[str, Any]:
+    return {"data": data, "next": following}
+
+
+def choose(request: Request) -> Answer:
+    body = bodies.parse(bodies.Choice, request.json())
+    if request.headers.get("authorization", "").startswith("Bearer tk_"):
+        principal = wiring.credentials.principal(request.headers)
+        principal.needs("consent")
+        source, trust = principal.id, SERVER
+    else:
+        sender = wiring.credentials.source(request.headers, body.write_key)
+        source, trust = sender.id, sender.trust
+    choice = body.choice(wiring.identifiers, wiring.clock(), source, trust)
+    consents.choose(wiring.world, choice)
+    audit.tell(
+        wiring.audit_queue,
+        at=wiring.clock(),
+        actor=source,
+        action="consent.recorded",
+        about=[wiring.identifiers.pseudonym(one.key) for one in choice.ids],
+    )
+    return Answer({"success": True})
+
+
+SERVER: Trust = "server"
+READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
+ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | {
+    ("POST", "/profiles/query"): query,
+    ("POST", "/consents"): choose,
+}
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return serve(event, ROUTES, telemetry.fault)

@@ -1,0 +1,17 @@
+"""The events table's stream to sealed, compressed objects."""
+
+from typing import Any
+
+from candor import archive
+from candor.stores.dynamo import unpack_streamed
+from candor.telemetry import Telemetry
+from candor.wiring import Wiring
+
+wiring = Wiring()
+telemetry = Telemetry()
+
+
+def handler(event: dict[str, Any], context: object) -> None:
+    records = [unpack_streamed(record["dynamodb"]["NewImage"]) for record in event["Records"]]
+    objects = archive.store(wiring.archive, records)
+    telemetry.done("archived", records=len(records), objects=objects)

@@ -1,0 +1,34 @@
+"""The tasks of the erasure state machine: one step a call, nothing personal in or out."""
+
+from typing import Any
+
+from candor import audit, erasure
+from candor.telemetry import Telemetry
+from candor.wiring import Wiring
+
+wiring = Wiring()
+telemetry = Telemetry()
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    step, request = event["step"], event["request"]
+    work = wiring.erasure
+    if step == "plan":
+        erasure.fence(work, request)
+    elif step == "verify":
+        return erasure.verify(work, request)
+    elif step == "certify":
+        erasure.certify(work, wiring.signer, request)
+    elif step == "fail":
+        erasure.fail(work, request)
+    else:
+        erasure.erase(work, step, request)
+        return {}
+    audit.tell(
+        wiring.audit_queue,
+        at=wiring.clock(),
+        actor="erasure",
+        action=f"erasure.{step}",
+        request=request,
+    )
+    return {}

@@ -1,0 +1,93 @@
+"""Privacy requests, and the keys of sources and staff."""
+
+from typing import Any
+
+from candor import audit, bodies, credentials, erasure
+from candor.credentials import Principal
+from candor.errors import Refused
+from candor.telemetry import Telemetry
+from candor.web import Answer, Request, serve
+from candor.wiring import Wiring
+
+wiring = Wiring()
+telemetry = Telemetry()
+
+
+def _principal(request: Request, right: str) -> Principal:
+    principal = wiring.credentials.principal(request.headers)
+    principal.needs(right)
+    return principal
+
+
+def _tell(principal: Principal, action: str, **more: Any) -> None:
+    audit.tell(wiring.audit_queue, at=wiring.clock(), actor=principal.id, action=action, **more)
+
+
+def request_erasure(request: Request) -> Answer:
+    principal = _principal(request, "privacy")
+    body = bodies.parse(bodies.PrivacyRequest, request.json())
+    subject = wiring.identifiers.make(body.subject.type, body.subject.value)
+    if subject is None:
+        raise Refused("bad_identifier", "`subject` is not an identifier that names somebody.")
+    about = [wiring.identifiers.pseudonym(subject.key)]
+    if body.dry_run:
+        _tell(principal, "privacy.dry_run", about=about)
+        receipts = erasure.forecast(wiring.erasure, subject)
+        return Answer({"dry_run": True, "type": body.type, "receipts": receipts})
+    _tell(principal, "privacy.requested", about=about)
+    work = wiring.erasure
+    row = erasure.open_request(
+        work,
+        wiring.vault,
+        subject,
+        body.mode,
+        verified_by=body.verified_by,
+        principal=principal.id,
+    )
+    return Answer(erasure.shown(erasure.advance(work, wiring.workflow, row["pk"])), 202)
+
+
+def show_request(request: Request) -> Answer:
+    principal = _principal(request, "privacy")
+    _tell(principal, "privacy.read", request=request.path["id"][:64])
+    return Answer(erasure.shown(erasure.request(wiring.erasure, request.path["id"])))
+
+
+def list_requests(request: Request) -> Answer:
+    _tell(_principal(request, "privacy"), "privacy.listed")
+    found = sorted(wiring.rows.scan("requests"), key=lambda row: row["pk"], reverse=True)
+    return Answer({"data": [erasure.shown(row) for row in found], "next": None})
+
+
+def create_key(request: Request) -> Answer:
+    principal = _principal(request, "keys")
+    spec = bodies.parse(bodies.Credential, request.json()).root.model_dump()
+    id_, key = credentials.issue(wiring.rows, spec, wiring.clock())
+    _tell(principal, "key.created", request=id_)
+    return Answer({"id": id_, **spec, "key": key}, 201)
+
+
+def list_keys(request: Request) -> Answer:
+    _tell(_principal(request, "keys"), "key.listed")
+    return Answer({"data": credentials.listing(wiring.rows), "next": None})
+
+
+def revoke_key(request: Request) -> Answer:
+    principal = _principal(request, "keys")
+    _tell(principal, "key.revoked", request=request.path["id"][:64])
+    credentials.revoke(wiring.rows, request.path["id"], wiring.clock())
+    return Answer({"success": True})
+
+
+ROUTES = {
+    ("POST", "/privacy/requests"): request_erasure,
+    ("GET", "/privacy/requests"): list_requests,
+    ("GET", "/privacy/requests/{id}"): show_request,
+    ("POST", "/keys"): create_key,
+    ("GET", "/keys"): list_keys,
+    ("DELETE", "/keys/{id}"): revoke_key,
+}
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return serve(event, ROUTES, telemetry.fault)

@@ -1,0 +1,27 @@
+"""SQS to profiles: each message is unified by itself, and one that fails comes again by itself."""
+
+from typing import Any
+
+from candor.telemetry import Telemetry
+from candor.unification import Outcome, unify
+from candor.wiring import Wiring
+
+wiring = Wiring()
+telemetry = Telemetry(tail=wiring.tail)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    failed = []
+    for record in event["Records"]:
+        try:
+            message = wiring.transit.open(record["body"])
+            if message is None:
+                telemetry.outcomes(
+                    [Outcome("message", "(sealed)", "-", "dropped", "key_destroyed")]
+                )
+            else:
+                telemetry.outcomes(unify(message, wiring.world))
+        except Exception as error:  # noqa: BLE001  whatever it is, it must not take its neighbours along
+            telemetry.fault(error)
+            failed.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failed}

@@ -1,0 +1,95 @@
+"""The archive: sealed bundles from the events table's stream, as compressed objects.
+
+    events/<class>/<due date>/<hash>.gz     NDJSON of records, their data sealed as in the table
+    manifests/<the same>.json               the key ids that the object's records are sealed under
+
+The due date in the name lets an object end without being read; the manifest, which is written first
+and never says less than its object, lets erasure find a person without opening anything.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from candor.ports import Objects
+from candor.sealing import key_id_of
+
+EVENTS, MANIFESTS = "events/", "manifests/"
+Record = Mapping[str, Any]
+"""A row of the events table: pk, sk, class, due and the sealed data."""
+
+
+def store(objects: Objects, records: Iterable[Record]) -> int:
+    """Write records; the same batch of them overwrites itself. Returns how many objects it made."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        date = datetime.fromtimestamp(record["due"], UTC).strftime("%Y-%m-%d")
+        groups.setdefault(f"{record['class']}/{date}", []).append(record)
+    for group, of_group in groups.items():
+        names = json.dumps(sorted([record["pk"], record["sk"]] for record in of_group))
+        name = f"{group}/{hashlib.sha256(names.encode()).hexdigest()[:32]}"
+        _write(objects, name, [_line(record) for record in of_group])
+    return len(groups)
+
+
+def naming(objects: Objects, key_ids: Collection[str]) -> Iterator[tuple[str, int]]:
+    """The names of objects with records sealed under any of these keys, and how many they hold."""
+    wanted = set(key_ids)
+    for manifest in objects.list(MANIFESTS):
+        body = objects.get(manifest)
+        held = json.loads(body) if body else {}
+        count = sum(held[key_id] for key_id in wanted & held.keys())
+        if count:
+            yield manifest.removeprefix(MANIFESTS).removesuffix(".json"), count
+
+
+def drop(objects: Objects, name: str, key_ids: Collection[str]) -> None:
+    """Rewrite one object without the records of these keys. Safe to repeat."""
+    body = objects.get(f"{EVENTS}{name}.gz")
+    lines = gzip.decompress(body).decode().splitlines() if body else []
+    kept = [line for line in lines if _key_id(line) not in key_ids]
+    if kept:
+        _write(objects, name, kept, manifest_last=True)
+    else:
+        objects.delete([f"{EVENTS}{name}.gz"])
+        objects.delete([f"{MANIFESTS}{name}.json"])
+
+
+def expire(objects: Objects, classes: Iterable[str], now: float) -> int:
+    """Delete what is past its date; returns how many objects."""
+    today = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    ended = 0
+    for class_ in classes:
+        for key in objects.list(f"{EVENTS}{class_}/"):
+            if key.split("/")[2] > today:
+                break  # names sort by date
+            name = key.removeprefix(EVENTS).removesuffix(".gz")
+            objects.delete([key])
+            objects.delete([f"{MANIFESTS}{name}.json"])
+            ended += 1
+    return ended
+
+
+def _write(objects: Objects, name: str, lines: list[str], *, manifest_last: bool = False) -> None:
+    counts: dict[str, int] = {}
+    for line in lines:
+        counts[_key_id(line)] = counts.get(_key_id(line), 0) + 1
+    writes = [
+        (f"{MANIFESTS}{name}.json", json.dumps(counts).encode()),
+        (f"{EVENTS}{name}.gz", gzip.compress("\n".join(lines).encode(), 6, mtime=0)),
+    ]
+    for key, body in reversed(writes) if manifest_last else writes:
+        objects.put(key, body)
+
+
+def _line(record: Record) -> str:
+    row = {name: record[name] for name in ("pk", "sk", "class", "due", "n")}
+    return json.dumps(row | {"data": base64.b64encode(record["data"]).decode()})
+
+
+def _key_id(line: str) -> str:
+    return key_id_of(base64.b64decode(json.loads(line)["data"])).hex()

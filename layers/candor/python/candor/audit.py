@@ -1,0 +1,112 @@
+"""The audit log: who did what to whose data, for which purpose. One writer, a chain of blocks.
+
+Each block carries the hash of the one before it, so that a change or a gap anywhere shows, and a
+signed checkpoint in a bucket that nobody can overwrite says how far the chain had come. Entries
+name people by pseudonyms that only the HMAC secret relates to identifiers.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from candor.policy import Policy
+from candor.ports import ABSENT, Key, Objects, Put, Queue, Row, Rows, Signer
+
+LOG = "main"
+GENESIS = "0" * 64
+Entry = dict[str, Any]
+
+
+def tell(
+    queue: Queue,
+    *,
+    at: float,
+    actor: str,
+    action: str,
+    purpose: str | None = None,
+    about: Sequence[str] = (),
+    request: str | None = None,
+) -> None:
+    """Send one entry to the log's writer. `about` are pseudonyms. Returns once the queue has it."""
+    entry: Entry = {
+        "id": secrets.token_hex(12),
+        "at": int(at),
+        "actor": actor,
+        "action": action,
+        "purpose": purpose,
+        "about": list(about),
+        "request": request,
+    }
+    queue.send(json.dumps(entry), group=LOG, once=entry["id"])
+
+
+def append(rows: Rows, policy: Policy, entries: Iterable[Entry], now: float) -> int:
+    """Write one block of entries that the log does not have yet; returns how many were new.
+
+    A batch that was written but not acknowledged comes again before any other of its group, so only
+    the last block can hold an entry twice. Raises Conflict where another writer was quicker.
+    """
+    last = head(rows)
+    known = {entry["id"] for entry in last["entries"]} if last else set()
+    new = [entry for entry in entries if entry["id"] not in known]
+    if new:
+        seq = int(last["sk"]) + 1 if last else 0
+        due = policy.due(policy.records["audit"], now)
+        ends = {"due": due, "ttl": due}
+        previous = last["hash"] if last else GENESIS
+        block = {"previous": previous, "entries": new, "policy": policy.hash, "written": int(now)}
+        sealed = block | {"hash": block_hash(seq, block)}
+        rows.commit(Put(Key("audit", LOG, f"{seq:012d}"), sealed | ends, when={"sk": ABSENT}))
+        last = sealed | {"sk": f"{seq:012d}"}
+    if last:
+        rows.put(_index(last, policy, now))
+    return len(new)
+
+
+def block_hash(seq: int, block: Row) -> str:
+    """SHA-256 over a block's place and content, in canonical JSON."""
+    content = {name: block[name] for name in ("previous", "entries", "policy", "written")}
+    text = json.dumps([seq, content], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def broken(rows: Rows) -> int | None:
+    """The number of the first block that does not follow from the one before it, or None."""
+    expected, previous = 0, GENESIS
+    for row in rows.query("audit", LOG):
+        if int(row["sk"]) != expected or row["previous"] != previous:
+            return expected
+        if row["hash"] != block_hash(expected, row):
+            return expected
+        expected, previous = expected + 1, row["hash"]
+    return None
+
+
+def checkpoint(rows: Rows, objects: Objects, signer: Signer, now: float) -> str | None:
+    """Sign the chain's head and keep it; returns the object's name, None while the log is empty."""
+    last = head(rows)
+    if last is None:
+        return None
+    told = {"log": LOG, "seq": int(last["sk"]), "hash": last["hash"], "at": int(now)}
+    document = json.dumps(told)
+    signature = base64.b64encode(signer.sign(hashlib.sha256(document.encode()).digest())).decode()
+    signed = {"document": document, "signature": signature, "key_id": signer.key_id}
+    name = f"checkpoints/{last['sk']}.json"
+    objects.put(name, json.dumps(signed).encode())
+    return name
+
+
+def head(rows: Rows) -> Row | None:
+    """The newest block."""
+    return next(rows.query("audit", LOG, backward=True, limit=1), None)
+
+
+def _index(block: Row, policy: Policy, now: float) -> list[Put]:
+    """Who-saw-me: under each pseudonym, the block that tells of it."""
+    due = policy.due(policy.records["audit"], now)
+    row = {"log": LOG, "due": due, "ttl": due}
+    about = {pseudonym for entry in block["entries"] for pseudonym in entry["about"]}
+    return [Put(Key("audit", f"A#{pseudonym}", block["sk"]), row) for pseudonym in sorted(about)]

@@ -1,0 +1,101 @@
+"""The JSON bodies of the API's own calls (collection has Segment's)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from candor import consents
+from candor.consent import Mechanism
+from candor.credentials import Role, Trust
+from candor.errors import Refused
+from candor.identifiers import Identifiers
+from candor.keyring import Mode
+
+Text = Annotated[str, Field(min_length=1, max_length=256)]
+B = TypeVar("B", bound=BaseModel)
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Subject(Body):
+    type: Text
+    value: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class Query(Body):
+    identifier: Subject
+
+
+class PrivacyRequest(Body):
+    type: Literal["erasure"]
+    subject: Subject
+    mode: Mode = "erase"
+    verified_by: Annotated[str, Field(min_length=3, max_length=1024)]
+    dry_run: bool = False
+
+
+class Source(Body):
+    kind: Literal["source"]
+    name: Text
+    source: Literal["website", "app", "crm", "server", "webhook"]
+    trust: Literal["client", "server"]
+
+
+class Token(Body):
+    kind: Literal["token"]
+    name: Text
+    role: Role
+    purposes: Annotated[list[Text], Field(max_length=32)] = []
+
+
+class Credential(RootModel[Annotated[Source | Token, Field(discriminator="kind")]]):
+    pass
+
+
+class Choice(Body):
+    """Who is named by `userId`, `anonymousId` or, for other identifiers, `subject`."""
+
+    user_id: Annotated[str | None, Field(alias="userId")] = None
+    anonymous_id: Annotated[str | None, Field(alias="anonymousId")] = None
+    subject: Subject | None = None
+    purposes: Annotated[dict[str, bool], Field(min_length=1, max_length=64)]
+    mechanism: Mechanism = "api"
+    timestamp: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    evidence: dict[str, Any] = {}
+    write_key: Annotated[str | None, Field(alias="writeKey")] = None
+
+    def choice(
+        self, identifiers: Identifiers, now: float, source: str, trust: Trust
+    ) -> consents.Choice:
+        """The choice in the domain's words. A time in the future counts as now."""
+        subject = self.subject
+        made = [
+            identifiers.make("user_id", self.user_id),
+            identifiers.make("anonymous_id", self.anonymous_id),
+            identifiers.make(subject.type, subject.value) if subject else None,
+        ]
+        stated = self.timestamp or datetime.fromtimestamp(now, UTC)
+        return consents.Choice(
+            ids=tuple(one for one in made if one),
+            purposes=self.purposes,
+            at=max(0.0, min(stated.timestamp(), now)),
+            mechanism=self.mechanism,
+            evidence=self.evidence,
+            source=source,
+            trust=trust,
+        )
+
+
+def parse(model: type[B], body: object) -> B:
+    """Raises Refused, which names the fields that are wrong and never their values."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as mistakes:
+        told = [
+            f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
+            for mistake in mistakes.errors(include_input=False, include_url=False)
+        ]
+        raise Refused("bad_body", "; ".join(told[:5])) from None

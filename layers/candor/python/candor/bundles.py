@@ -1,0 +1,97 @@
+"""Bundles: the events of one identifier, retention class and UTC day in one sealed row.
+
+Where a bundle is stored depends only on what the client sent, so a retried request overwrites
+itself. Readers drop what was sent twice by messageId.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from candor.policy import DAY
+from candor.ports import Key, Put, Row
+from candor.sealing import Vault
+from candor.world import World
+
+MOST_EVENTS = 256
+MOST_BYTES = 262_144
+"""Of a bundle before compression. An item of DynamoDB may have 400 KB."""
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+def cut(events: Iterable[T], sent: Callable[[T], Json]) -> Iterator[list[T]]:
+    """Cut one home's, class's and day's events of one request, in the order they were sent.
+
+    `sent` gives what the client sent of one.
+    """
+    part: list[T] = []
+    size = 0
+    for event in events:
+        length = _size(sent(event))
+        if part and (len(part) == MOST_EVENTS or size + length > MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(event)
+        size += length
+    if part:
+        yield part
+
+
+def sort_key(part: Iterable[Json]) -> str:
+    """`<day>#<hash>` of the raw timestamps and messageIds of everything that was sent."""
+    events = list(part)
+    sent = json.dumps([[event["raw"], event["id"]] for event in events])
+    return f"{events[0]['day']:05d}#{hashlib.sha256(sent.encode()).hexdigest()[:32]}"
+
+
+def put(world: World, home: str, salt: bytes, sort: str, class_: str, stored: Json) -> Put:
+    """The row of one bundle; `stored` is {"source", "events"} as `unification` shapes them."""
+    due = world.policy.due(world.policy.retention[class_], int(sort[:5]) * DAY)
+    data = world.vault.seal(salt, stored, _place(home, sort))
+    row: Row = {"data": data, "class": class_, "n": len(stored["events"]), "due": due, "ttl": due}
+    return Put(Key("events", home, sort), row)
+
+
+def opened(vault: Vault, salt: bytes | None, home: str, row: Mapping[str, Any]) -> list[Json]:
+    """A bundle's events, each with its `class`; none where it was shredded."""
+    value = vault.open(salt, row["data"], _place(home, row["sk"]))
+    if value is None:
+        return []
+    return [
+        {**event, "class": row["class"], "source": value["source"]} for event in value["events"]
+    ]
+
+
+def days(
+    world: World, salts: Mapping[str, bytes | None], before: int | None = None
+) -> Iterator[tuple[int, list[tuple[str, Json]]]]:
+    """The UTC days on which something happened at these homes, newest first, with its events.
+
+    Each event comes with its home. `before` leaves out that day and all later ones.
+    """
+    after = None if before is None else f"{before:05d}"
+    streams = {home: world.rows.query("events", home, after=after, backward=True) for home in salts}
+    heads = {home: head for home, stream in streams.items() if (head := next(stream, None))}
+    while heads:
+        newest = max(row["sk"][:5] for row in heads.values())
+        found: list[tuple[str, Json]] = []
+        for home in [home for home, row in heads.items() if row["sk"][:5] == newest]:
+            row: Row | None = heads.pop(home)
+            while row and row["sk"][:5] == newest:
+                found += [(home, event) for event in opened(world.vault, salts[home], home, row)]
+                row = next(streams[home], None)
+            if row:
+                heads[home] = row
+        yield int(newest), found
+
+
+def _place(home: str, sort: str) -> str:
+    return f"events/{home}/{sort}"
+
+
+def _size(event: Json) -> int:
+    """Of what the client sent, and of nothing that a retry could change."""
+    return len(json.dumps([event["properties"], event["context"], event["name"], event["id"]]))

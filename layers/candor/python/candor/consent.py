@@ -1,0 +1,112 @@
+"""Consent as folds over immutable records. Everything here is commutative and idempotent.
+
+Two registers, because two kinds of signal speak for different things:
+
+- a NODE's `signals`, per purpose `[minute, granted]`: what this device said last (riding signals of
+  events, and grants that no known user stands behind). Latest wins; denial wins a tie.
+- a PROFILE's `choices`, per purpose `[denied, granted]`, epoch seconds or 0: the latest denial from
+  anywhere, and the latest grant by a known user through a server or verified source.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from candor.policy import Policy
+
+Signals = Mapping[str, list[int]]
+"""Purpose to [minute (epoch seconds, floored), 1 granted or 0 denied]."""
+Choices = Mapping[str, list[int]]
+"""Purpose to [latest denial, latest grant], epoch seconds, 0 for never."""
+Mechanism = Literal["banner", "preference_center", "api", "gpc", "tcf", "gpp", "objection", "split"]
+State = Literal["granted", "denied", "unknown"]
+MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether data may be used, and why, in words a person understands."""
+
+    allowed: bool
+    because: str
+    fix: str = ""
+
+
+def signal(at: float, *, granted: bool) -> list[int]:
+    return [int(at // MINUTE) * MINUTE, int(granted)]
+
+
+def fold_signals(*registers: Signals) -> dict[str, list[int]]:
+    folded: dict[str, list[int]] = {}
+    for register in registers:
+        for purpose, (minute, granted) in register.items():
+            seen = folded.get(purpose)
+            if seen is None or (minute, -granted) > (seen[0], -seen[1]):
+                folded[purpose] = [minute, granted]
+    return folded
+
+
+def fold_choices(*registers: Choices) -> dict[str, list[int]]:
+    folded: dict[str, list[int]] = {}
+    for register in registers:
+        for purpose, (denied, granted) in register.items():
+            seen = folded.get(purpose, [0, 0])
+            folded[purpose] = [max(seen[0], denied), max(seen[1], granted)]
+    return folded
+
+
+def denies(choices: Choices, purpose: str) -> bool:
+    """Whether an explicit denial stands: it is later than any grant, or as late."""
+    denied, granted = choices.get(purpose, (0, 0))
+    return bool(denied) and denied >= granted
+
+
+def verdict(policy: Policy, purpose: str, choices: Choices, signals: Signals) -> Verdict:
+    """May data that came with an identifier of these `signals`, in a profile of these `choices`, be
+    used for `purpose`? Fails closed: what is not known is not allowed."""
+    rule = policy.purposes.get(purpose)
+    if rule is None:
+        return Verdict(False, "the policy names no such purpose", "name it in policy.yaml")
+    if rule.basis in ("contract", "legal_obligation"):
+        return Verdict(True, f"its legal basis is {rule.basis}, which needs no consent")
+    denied, granted = choices.get(purpose, (0, 0))
+    if denies(choices, purpose):
+        return Verdict(False, f"denied by choice on {_day(denied)}", "only the person can grant it")
+    if rule.basis == "legitimate_interest":
+        return Verdict(True, "its legal basis is legitimate_interest, and nobody objected")
+    said = signals.get(purpose)
+    if said and not said[1]:
+        because = f"denied on the device on {_day(said[0])}"
+        return Verdict(False, because, "only the device's user can grant it")
+    if granted:
+        return Verdict(True, f"granted by the person on {_day(granted)}")
+    if said:
+        return Verdict(True, f"granted on the device on {_day(said[0])}")
+    return Verdict(False, "no consent is on record", "record a grant by POST /v1/consents")
+
+
+def summary(
+    policy: Policy, purpose: str, choices: Choices, devices: Iterable[Signals]
+) -> tuple[State, str]:
+    """The state of a purpose over a whole profile, for people; use `verdict` to decide."""
+    denied, granted = choices.get(purpose, (0, 0))
+    said = [register[purpose] for register in devices if purpose in register]
+    grants = sum(granted_there for _, granted_there in said)
+    if denies(choices, purpose):
+        return "denied", f"denied by choice on {_day(denied)}; this binds everything of the person"
+    if granted:
+        refusing = len(said) - grants
+        but = f", but {refusing} device(s) said no for what they sent" if refusing else ""
+        return "granted", f"granted by the person on {_day(granted)}{but}"
+    if grants:
+        return "granted", f"granted on {grants} of {len(said)} device(s), for what these sent"
+    if said:
+        return "denied", f"denied on {len(said)} device(s)"
+    if policy.purposes[purpose].basis != "consent":
+        return "unknown", f"no consent is needed: {policy.purposes[purpose].basis}"
+    return "unknown", "no consent is on record, so nothing is used for this"
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,198 @@
+"""Consent records, and the registers that decisions read; both are written in one transaction.
+
+A record is never changed, only followed by another. `binds` says which register it counts in:
+`device` for the signals of the identifier it stands under, `profile` for its profile's choices.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from candor import keyring
+from candor.consent import Mechanism, fold_choices, fold_signals, signal
+from candor.credentials import Trust
+from candor.errors import Refused
+from candor.identifiers import Identifier
+from candor.identity import Graph, claim, insist, node_key, profile_key
+from candor.ports import ABSENT, Key, Put, Row, Update
+from candor.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An explicit choice, made by or for the person of `ids`."""
+
+    ids: tuple[Identifier, ...]
+    purposes: Mapping[str, bool]
+    at: float
+    """Epoch seconds; never in the future."""
+    mechanism: Mechanism
+    evidence: Mapping[str, Any]
+    source: str
+    trust: Trust
+
+
+def record_signals(
+    graph: Graph, idkey: str, register: dict[str, list[int]], source: Mapping[str, Any]
+) -> None:
+    """Fold what a device said into its register, with a record of each change. Raises Conflict."""
+    said = graph.nodes[idkey].signals
+    folded = fold_signals(said, register)
+    changed = {purpose: now for purpose, now in folded.items() if now != said.get(purpose)}
+    told = [
+        {
+            "purpose": purpose,
+            "granted": bool(granted),
+            "at": minute,
+            "source": source["id"],
+            "trust": source["trust"],
+            "mechanism": "banner",
+            "binds": "device",
+        }
+        for purpose, (minute, granted) in changed.items()
+    ]
+    if told:
+        _write_signals(graph, idkey, folded, [_record(graph, idkey, one) for one in told])
+
+
+def choose(world: World, choice: Choice) -> None:
+    """Record an explicit choice. It binds when this returns.
+
+    A denial binds the profile of every identifier named, whoever sends it. A grant binds the
+    person's profile only from a server or verified source, else only the device. Someone erased
+    comes back by a grant made after the erasure, and by nothing less; what stays fenced is silently
+    not recorded, so that nobody learns from the answer who asked to be forgotten.
+    """
+    unknown = sorted(set(choice.purposes) - set(world.policy.purposes))
+    if unknown:
+        named = ", ".join(sorted(world.policy.purposes))
+        raise Refused("unknown_purpose", f"The policy's purposes are: {named}.")
+    if not choice.ids:
+        raise Refused("no_identifier", "Name the person by `userId` or `anonymousId`.")
+    made = claim(choice.ids, choice.trust, world.policy)
+    proven = choice.trust != "client"
+    granting = any(choice.purposes.values())
+    if granting and not proven and world.policy.identifiers[made.device.type].known:
+        raise Refused(
+            "device_required",
+            "From this source a grant counts for a device: send its `anonymousId`.",
+        )
+    graph = Graph(world)
+    graph.load([one.key for one in choice.ids])
+    _register_anew(graph, choice, proven=proven)
+    if any(graph.keys[one.key].mode for one in choice.ids):
+        return
+    denied = {purpose for purpose, granted in choice.purposes.items() if not granted}
+    granted = set(choice.purposes) - denied
+    for one in choice.ids:
+        binding = set(denied)
+        if proven and one == made.person:
+            binding |= granted
+        _bind_profile(graph, one, choice, binding)
+    if granted and not (proven and made.person):
+        _bind_device(graph, made.device, choice, granted)
+
+
+def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
+    """Every consent record of these identifiers, with the identifier it stands under."""
+    for idkey in idkeys:
+        for row in world.rows.query("graph", f"I#{idkey}", "CONSENT#"):
+            yield idkey, row
+
+
+def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> None:
+    """Lift the fences that this choice may lift: a grant dated after an erasure that is over."""
+    if not any(choice.purposes.values()):
+        return
+    for one in choice.ids:
+        state = graph.keys[one.key]
+        speaks = proven or not graph.policy.identifiers[one.type].known
+        if state.mode == "erase" and speaks and state.since and choice.at > state.since:
+            request = Key("requests", state.request or "")
+            row = graph.rows.get([request]).get(request)
+            if row is None or row["status"] == "completed":
+                keyring.lift(graph.rows, one.key, state.since)
+    graph.load([one.key for one in choice.ids])
+
+
+def _bind_profile(graph: Graph, one: Identifier, choice: Choice, purposes: set[str]) -> None:
+    at = int(choice.at)
+    register = {p: [0, at] if choice.purposes[p] else [at, 0] for p in purposes}
+
+    def write() -> None:
+        salt = graph.ensure(one)
+        profile = graph.profile(one.key)
+        if salt is None or profile is None or profile.state or not purposes:
+            return
+        folded = fold_choices(profile.choices, register)
+        records = [
+            _record(graph, one.key, _told(choice, purpose, "profile"), choice.evidence)
+            for purpose in sorted(purposes)
+        ]
+        graph.rows.commit(
+            Update(
+                profile_key(profile.id),
+                set={"choices": folded, "version": profile.version + 1},
+                when={"version": profile.version, "state": ABSENT},
+            ),
+            *records,
+        )
+        profile.choices, profile.version = folded, profile.version + 1
+
+    insist(write, lambda: graph.load([one.key]))
+
+
+def _bind_device(graph: Graph, one: Identifier, choice: Choice, purposes: set[str]) -> None:
+    register = {purpose: signal(choice.at, granted=True) for purpose in purposes}
+
+    def write() -> None:
+        if graph.ensure(one) is None:
+            return
+        told = [_told(choice, purpose, "device") for purpose in sorted(purposes)]
+        records = [_record(graph, one.key, row, choice.evidence) for row in told]
+        folded = fold_signals(graph.nodes[one.key].signals, register)
+        _write_signals(graph, one.key, folded, records)
+
+    insist(write, lambda: graph.load([one.key]))
+
+
+def _write_signals(
+    graph: Graph, idkey: str, folded: dict[str, list[int]], records: list[Put]
+) -> None:
+    node = graph.nodes[idkey]
+    graph.rows.commit(
+        Update(
+            node_key(idkey),
+            set={"signals": folded, "version": node.version + 1},
+            when={"version": node.version},
+        ),
+        *records,
+    )
+    node.signals, node.version = folded, node.version + 1
+
+
+def _told(choice: Choice, purpose: str, binds: str) -> Row:
+    return {
+        "purpose": purpose,
+        "granted": choice.purposes[purpose],
+        "at": int(choice.at),
+        "source": choice.source,
+        "trust": choice.trust,
+        "mechanism": choice.mechanism,
+        "binds": binds,
+    }
+
+
+def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {}) -> Put:
+    """One record; the same choice told twice is the same row."""
+    content = json.dumps([told, dict(evidence)], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:24]
+    due = graph.policy.due(graph.policy.records["consent"], graph.now)
+    key = Key("graph", f"I#{idkey}", f"CONSENT#{told['at']:011d}#{digest}")
+    row = told | {"received": int(graph.now), "policy": graph.policy.hash, "due": due, "ttl": due}
+    salt = graph.keys[idkey].salt
+    if evidence and salt:
+        row["evidence"] = graph.world.vault.seal(salt, dict(evidence), f"{key.pk}/{key.sk}")
+    return Put(key, row)

@@ -1,0 +1,148 @@
+"""Write keys of sources and tokens of staff: stored as hashes, checked in process, cached a minute.
+
+A key is 32 random bytes, so a plain SHA-256 of it is safe to store and tells nothing.
+"""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from candor.errors import Forbidden, NotFound, Unauthenticated
+from candor.ports import ABSENT, PRESENT, Clock, Conflict, Key, Put, Row, Rows, Update
+
+CACHED_SECONDS = 60
+Trust = Literal["client", "server", "verified"]
+Role = Literal["admin", "dpo", "analyst", "marketer"]
+
+MAY: dict[str, frozenset[str]] = {
+    "admin": frozenset({"keys"}),
+    "dpo": frozenset({"read", "consent", "privacy"}),
+    "analyst": frozenset({"read"}),
+    "marketer": frozenset({"read", "consent"}),
+}
+"""What each role may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something that sends data."""
+
+    id: str
+    name: str
+    kind: str
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A member of staff, or their program."""
+
+    id: str
+    name: str
+    role: Role
+    purposes: tuple[str, ...]
+    """The first one is the default of a read that states none."""
+
+    def needs(self, right: str) -> None:
+        if right not in MAY[self.role]:
+            raise Forbidden("forbidden", f"The role {self.role} may not do this.")
+
+    def purpose(self, stated: str | None) -> str:
+        """The purpose of a read: the one stated, or the token's default."""
+        if stated is None and self.purposes:
+            return self.purposes[0]
+        if stated is None or stated not in self.purposes:
+            allowed = ", ".join(self.purposes) or "none"
+            raise Forbidden(
+                "purpose_not_allowed",
+                f"This token may read for these purposes: {allowed}. State one in X-Purpose.",
+            )
+        return stated
+
+
+def issue(rows: Rows, spec: Mapping[str, Any], now: float) -> tuple[str, str]:
+    """Make a credential and return its id and its key, which is nowhere stored.
+
+    `spec` is {"kind": "source", "name", "source", "trust"} or
+    {"kind": "token", "name", "role", "purposes"}.
+    """
+    prefix = "wk_" if spec["kind"] == "source" else "tk_"
+    key = prefix + secrets.token_urlsafe(32)
+    id_ = _id(key)
+    row: Row = {**spec, "created": int(now)}
+    rows.commit(Put(Key("credentials", id_), row, when={"pk": ABSENT}))
+    return id_, key
+
+
+def revoke(rows: Rows, id_: str, now: float) -> None:
+    """Refuse a key from now on; environments that cached it learn within a minute."""
+    change = Update(Key("credentials", id_), once={"revoked": int(now)}, when={"pk": PRESENT})
+    try:
+        rows.update(change)
+    except Conflict:
+        raise NotFound("unknown_key", "There is no key with this id.") from None
+
+
+def listing(rows: Rows) -> list[Row]:
+    """Every credential, oldest first, without anything secret."""
+    found = [
+        {"id": row["pk"], **{name: value for name, value in row.items() if name != "pk"}}
+        for row in rows.scan("credentials")
+    ]
+    return sorted(found, key=lambda row: (row["created"], row["id"]))
+
+
+class Credentials:
+    """Tells who sent a request."""
+
+    def __init__(self, rows: Rows, clock: Clock) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._cache: dict[str, tuple[float, Row | None]] = {}
+
+    def source(self, headers: Mapping[str, str], in_body: object = None) -> Source:
+        """The source whose write key came as Basic user name, Bearer token or `writeKey`."""
+        row, id_ = self._row(_presented(headers) or (in_body if isinstance(in_body, str) else None))
+        if row is None or row["kind"] != "source":
+            raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
+        return Source(id_, row["name"], row["source"], row["trust"])
+
+    def principal(self, headers: Mapping[str, str]) -> Principal:
+        row, id_ = self._row(_presented(headers))
+        if row is None or row["kind"] != "token":
+            raise Unauthenticated("unknown_token", "The token is missing, unknown or revoked.")
+        return Principal(id_, row["name"], row["role"], tuple(row["purposes"]))
+
+    def _row(self, key: str | None) -> tuple[Row | None, str]:
+        if not key or len(key) > 200 or not key.isascii():
+            return None, ""
+        id_, now = _id(key), self._clock()
+        cached = self._cache.get(id_)
+        if cached is None or cached[0] <= now:
+            if len(self._cache) > 1000:
+                self._cache.clear()
+            address = Key("credentials", id_)
+            row = self._rows.get([address]).get(address)
+            cached = self._cache[id_] = (now + CACHED_SECONDS, row)
+        row = cached[1]
+        return (None if row is None or "revoked" in row else row), id_
+
+
+def _id(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _presented(headers: Mapping[str, str]) -> str | None:
+    """The key of the Authorization header (names in lower case). Never raises."""
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(rest, validate=False).decode().partition(":")[0]
+        except ValueError:
+            return None
+    return None

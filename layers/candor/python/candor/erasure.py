@@ -1,0 +1,392 @@
+"""Erasure: fenced and unreadable when it is acknowledged, then deleted, verified and certified.
+
+The request item is written first, then the profile is closed, then every member's key is shredded;
+each step repeats safely, and `sweep` takes up what stopped between two of them.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from candor import archive, keyring, transit
+from candor.errors import Clash, NotFound
+from candor.identifiers import Identifier
+from candor.identity import TRIES, link_key, node_key, profile_key
+from candor.policy import DAY, Policy
+from candor.ports import (
+    ABSENT,
+    Clock,
+    Conflict,
+    Delete,
+    Key,
+    Objects,
+    Put,
+    Queue,
+    Row,
+    Rows,
+    Signer,
+    Unavailable,
+    Update,
+    Workflow,
+)
+from candor.sealing import Vault, new_salt
+
+Json = dict[str, Any]
+Store = Literal["graph", "events", "archive", "queues", "keys"]
+STORES: tuple[Store, ...] = ("keys", "graph", "events", "archive", "queues")
+ANSWER_DAYS = 30
+"""GDPR Article 12(3): one month."""
+HISTORY_DAYS = 90
+"""How long Step Functions keeps an execution's history."""
+ROUNDS = 3
+ACTIVE = ("pending", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What every step of erasing works with."""
+
+    rows: Rows
+    policy: Policy
+    clock: Clock
+    objects: Objects
+    queues: tuple[Queue, ...] = ()
+    recovery_days: int = 1
+
+
+def open_request(
+    work: Erasure,
+    vault: Vault,
+    subject: Identifier,
+    mode: keyring.Mode,
+    *,
+    verified_by: str,
+    principal: str,
+) -> Row:
+    """Write down a verified erasure request; `advance` acts on it.
+
+    A request that is already under way for the person is joined. Someone unknown is fenced too: the
+    answer does not tell, and what arrives late is kept out.
+    """
+    joined = _joinable(work, subject.key, mode)
+    if joined:
+        return joined
+    now = work.clock()
+    id_ = f"{int(now * 1000):012x}{secrets.token_hex(8)}"
+    salt = new_salt()
+    due = work.policy.due(work.policy.records["request"], now)
+    row: Row = {
+        "type": "erasure",
+        "mode": mode,
+        "status": "pending",
+        "subject": subject.key,
+        "created": int(now),
+        "answer_by": int(now) + ANSWER_DAYS * DAY,
+        "principal": principal,
+        "salt": salt,
+        "verified_by": vault.seal(salt, verified_by, f"requests/{id_}"),
+        "members": {},
+        "profiles": [],
+        "policy": work.policy.hash,
+        "due": due,
+        "ttl": due,
+    }
+    work.rows.commit(Put(Key("requests", id_), row, when={"pk": ABSENT}))
+    return row | {"pk": id_}
+
+
+def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
+    """Fence, shred and start the machine, from wherever a request stopped. Safe to repeat."""
+    row = request(work, id_)
+    if row["status"] not in ACTIVE:
+        return row
+    try:
+        fence(work, id_)
+    except Clash:
+        work.rows.update(Update(_key(id_), set={"status": "refused"}, when={"status": "pending"}))
+        raise
+    workflow.start(id_, {"request": id_})
+    try:
+        change = Update(_key(id_), set={"status": "running"}, when={"status": "pending"})
+        return work.rows.update(change)
+    except Conflict:  # the machine was quicker, or this is a repetition
+        return request(work, id_)
+
+
+def fence(work: Erasure, id_: str) -> None:
+    """Close the profiles of everyone the request names, and shred the keys of all their members.
+
+    Names them all in the request first: after a crash it must still know which keys it destroyed.
+    Raises Clash where a hold or another request forbids it.
+    """
+    for _ in range(TRIES):
+        row = request(work, id_)
+        members: dict[str, str | None] = row["members"]
+        asked = {row["subject"], *members}
+        nodes = work.rows.get([node_key(idkey) for idkey in asked], expired=True)
+        profiles = _profiles(work, {node["profile"] for node in nodes.values()})
+        everyone = asked.union(*(profile["members"] for profile in profiles.values()))
+        kids = keyring.key_ids(keyring.states(work.rows, everyone))
+        named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
+        try:
+            if named != members:
+                _name(work, row, named, profiles)
+            for id_of, profile in profiles.items():
+                _close(work, id_of, profile, id_)
+        except Conflict:
+            continue
+        if named.keys() == members.keys():
+            break  # closed before we looked, so nobody has joined since
+    else:
+        raise Unavailable("the profile changes faster than it can be closed")
+    for idkey in named:
+        keyring.shred(work.rows, idkey, row["mode"], id_, row["created"])
+
+
+def request(work: Erasure, id_: str) -> Row:
+    row = work.rows.get([_key(id_)]).get(_key(id_))
+    if row is None:
+        raise NotFound("not_found", "There is no privacy request with this id.")
+    return row
+
+
+def shown(row: Row) -> Json:
+    """A request as the API tells it. Nothing personal: the subject is not repeated."""
+    certificate = row.get("certificate")
+    return {
+        "id": row["pk"],
+        "type": row["type"],
+        "mode": row["mode"],
+        "status": row["status"],
+        "created": _iso(row["created"]),
+        "due": _iso(row["answer_by"]),
+        "identifiers": len(row["members"]),
+        "receipts": [_receipt(row, store) for store in STORES if f"found_{store}" in row],
+        "horizons": row.get("horizons", []),
+        "certificate": certificate,
+    }
+
+
+def forecast(work: Erasure, subject: Identifier) -> list[Json]:
+    """What would go, store by store. Changes nothing."""
+    found = work.rows.get([node_key(subject.key)])
+    profiles = _profiles(work, {node["profile"] for node in found.values()})
+    members = {subject.key, *(idkey for row in profiles.values() for idkey in row["members"])}
+    kids = keyring.key_ids(keyring.states(work.rows, members))
+    row: Row = {"members": kids, "profiles": list(profiles)}
+    return [
+        {"store": store, "found": count, "deleted": 0, "left": count, "because": "dry run"}
+        for store, count in ((store, _count(work, store, row)) for store in STORES[:-1])
+    ]
+
+
+def erase(work: Erasure, store: Store, id_: str) -> None:
+    """Delete all that a store holds of the request's people, with a receipt. Safe to repeat."""
+    row = request(work, id_)
+    work.rows.update(
+        Update(_key(id_), once={f"found_{store}": _count(work, store, row)}, when={"pk": row["pk"]})
+    )
+    if store == "graph":
+        work.rows.delete(_graph_keys(work, row))
+        for profile in row["profiles"]:
+            try:
+                work.rows.commit(Delete(profile_key(profile), when={"request": id_}))
+            except Conflict:
+                continue  # it is gone already
+    elif store == "events":
+        work.rows.delete(_event_keys(work, row))
+    elif store == "archive":
+        kids = _key_ids(row)
+        for name, _ in list(archive.naming(work.objects, kids)):
+            archive.drop(work.objects, name, kids)
+
+
+def verify(work: Erasure, id_: str) -> Json:
+    """Search every live store again. Returns {"clean", "attempt", "last"} for the machine."""
+    row = request(work, id_)
+    left = {store: _count(work, store, row) for store in ("graph", "events", "archive")}
+    readable = keyring.states(work.rows, list(row["members"]))
+    left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
+    clean = not any(left.values())
+    row = work.rows.update(
+        Update(
+            _key(id_),
+            set={"clean": clean, **{f"left_{store}": count for store, count in left.items()}},
+            once={"found_keys": len(row["members"])},
+            add={"attempts": 1},
+        )
+    )
+    attempts = row["attempts"]
+    return {"clean": clean, "attempt": attempts, "last": attempts >= ROUNDS}
+
+
+def certify(work: Erasure, signer: Signer, id_: str) -> None:
+    """Sign what was done and complete the request; only after a clean verification."""
+    row = request(work, id_)
+    if row["status"] == "completed":
+        return
+    now = int(work.clock())
+    horizons = _horizons(work, row, now)
+    document = json.dumps(
+        {
+            "type": "candor/erasure-certificate/1",
+            "request": id_,
+            "mode": row["mode"],
+            "requested": _iso(row["created"]),
+            "completed": _iso(now),
+            "policy": row["policy"],
+            "identifiers": len(row["members"]),
+            "stores": [_receipt(row, store) for store in STORES],
+            "shredded_key_ids": sorted(_key_ids(row)),
+            "horizons": horizons,
+        },
+        indent=1,
+    )
+    signature = signer.sign(digest(document))
+    certificate = {
+        "document": document,
+        "signature": base64.b64encode(signature).decode(),
+        "key_id": signer.key_id,
+    }
+    work.rows.update(
+        Update(
+            _key(id_),
+            set={
+                "status": "completed",
+                "completed": now,
+                "certificate": certificate,
+                "horizons": horizons,
+            },
+            remove=("salt",),
+            when={"clean": True, "status": row["status"]},
+        )
+    )
+
+
+def fail(work: Erasure, id_: str) -> None:
+    """The machine gave up. Some stores are done, so the request is `partial`; it is never lost."""
+    row = request(work, id_)
+    if row["status"] in ACTIVE:
+        change = Update(_key(id_), set={"status": "partial"}, when={"status": row["status"]})
+        work.rows.update(change)
+
+
+def digest(document: str) -> bytes:
+    """What a certificate's signature is over: the SHA-256 of the document's UTF-8 bytes."""
+    return hashlib.sha256(document.encode()).digest()
+
+
+def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:
+    """A request that already does what is asked."""
+    state = keyring.states(work.rows, [idkey])[idkey]
+    if state.mode is None or state.request is None:
+        return None
+    if mode == "erase_and_suppress" and state.mode == "erase":
+        return None
+    key = _key(state.request)
+    row = work.rows.get([key]).get(key)
+    return row if row and row["status"] in (*ACTIVE, "completed") else None
+
+
+def _profiles(work: Erasure, ids: set[str]) -> dict[str, Row]:
+    found = work.rows.get([profile_key(id_) for id_ in ids], expired=True)
+    return {id_: row for id_ in ids if (row := found.get(profile_key(id_)))}
+
+
+def _name(work: Erasure, row: Row, named: Row, profiles: dict[str, Row]) -> None:
+    """Write down who and what the request covers, if nobody else did meanwhile."""
+    change = {"members": named, "profiles": sorted({*row["profiles"], *profiles})}
+    work.rows.update(Update(_key(row["pk"]), set=change, when={"members": row["members"]}))
+
+
+def _close(work: Erasure, profile: str, listed: Row, id_: str) -> None:
+    """From here no merge, consent or read finds the profile. Raises Conflict if it changed."""
+    if listed.get("request") == id_:
+        return
+    if "hold" in listed:
+        raise Clash("held", "This person's data is under a legal hold.")
+    if "request" in listed:
+        raise Clash("erasing", "Another request is already erasing this person.")
+    work.rows.update(
+        Update(
+            profile_key(profile),
+            set={"state": "erasing", "request": id_, "version": listed["version"] + 1},
+            when={"version": listed["version"], "state": ABSENT, "hold": ABSENT},
+        )
+    )
+
+
+def _count(work: Erasure, store: Store, row: Row) -> int:
+    """How many keys, rows, records or messages a store holds of a request's people."""
+    counts: dict[Store, Callable[[], int]] = {
+        "keys": lambda: len(_key_ids(row)),
+        "graph": lambda: sum(1 for key in _graph_keys(work, row) if key.pk in _partitions(row)),
+        "events": lambda: sum(1 for _ in _event_keys(work, row)),
+        "archive": lambda: sum(count for _, count in archive.naming(work.objects, _key_ids(row))),
+        "queues": lambda: sum(queue.depth() for queue in work.queues),
+    }
+    return counts[store]()
+
+
+def _partitions(row: Row) -> set[str]:
+    return {f"I#{idkey}" for idkey in row["members"]}
+
+
+def _graph_keys(work: Erasure, row: Row) -> Iterator[Key]:
+    """Every row under the members, and what others' links say of them."""
+    for idkey in row["members"]:
+        for item in work.rows.query("graph", f"I#{idkey}", expired=True):
+            yield Key("graph", item["pk"], item["sk"])
+            if item["sk"].startswith("LINK#"):
+                yield link_key(item["sk"].removeprefix("LINK#"), idkey)
+
+
+def _event_keys(work: Erasure, row: Row) -> Iterator[Key]:
+    for idkey in row["members"]:
+        for item in work.rows.query("events", idkey, expired=True):
+            yield Key("events", item["pk"], item["sk"])
+
+
+def _key_ids(row: Row) -> list[str]:
+    return [kid for kid in row["members"].values() if kid]
+
+
+def _receipt(row: Row, store: Store) -> Json:
+    found = row.get(f"found_{store}", 0)
+    left = row.get(f"left_{store}", 0)
+    if store == "queues":
+        because = "messages are sealed for all alike; the fence drops what names this person"
+        return {"store": store, "found": found, "deleted": 0, "left": found, "because": because}
+    verb = "shredded" if store == "keys" else "deleted"
+    because = f"{verb}, and searched again" if not left else "not done yet"
+    deleted = max(found - left, 0)
+    return {"store": store, "found": found, "deleted": deleted, "left": left, "because": because}
+
+
+def _horizons(work: Erasure, row: Row, now: int) -> list[Json]:
+    """What remains somewhere, unreadable, and until when."""
+    longest = max(work.policy.retention.values())
+    days = {
+        "backups of the keys table, which could bring back the shredded keys": work.recovery_days,
+        "archive residue: sealed records that the stream delivered late": longest,
+        "workflow history: the request's id and no personal data": HISTORY_DAYS,
+    }
+    told = [{"what": what, "until": _iso(now + count * DAY)} for what, count in days.items()]
+    last_message = row["created"] + transit.LIFE_SECONDS
+    return [
+        *told,
+        {"what": "queued messages, sealed under hourly transit keys", "until": _iso(last_message)},
+    ]
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _key(id_: str) -> Key:
+    return Key("requests", id_)

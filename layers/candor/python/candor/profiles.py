@@ -1,0 +1,295 @@
+"""The one way to read a person: a view folded from what the members of a profile hold.
+
+Every read has a purpose, and gets of each member what policy and consent allow for it. What is left
+out is named, with why and what would change it; its values are not.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from candor import bundles, keyring, traits
+from candor.consent import Verdict, summary, verdict
+from candor.consents import records
+from candor.errors import NotFound, Refused
+from candor.identifiers import Identifier
+from candor.identity import Profile, node_key, profile_key, profile_of, traits_key
+from candor.policy import DAY
+from candor.ports import Row
+from candor.world import World
+
+Json = dict[str, Any]
+MOST_LISTED = 500
+LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    idkey: str
+    type: str
+    salt: bytes | None
+    node: Row
+    value: str
+    traits: dict[str, list[Any]]
+
+
+@dataclass(slots=True)
+class View:
+    """One person, read for one purpose."""
+
+    world: World
+    purpose: str
+    profile: Profile
+    members: dict[str, Member]
+    _withheld: dict[str, Verdict] = field(default_factory=dict)
+
+    def traits(self, *, verbose: bool = False) -> Json:
+        """Name to value; verbose with source, time and end of each."""
+        policy = self.world.policy
+        usable: list[dict[str, list[Any]]] = []
+        for member in self.members.values():
+            mine = {}
+            for name, fact in member.traits.items():
+                attribute = policy.traits.get(name)
+                if attribute is None:  # named once, and no longer
+                    continue
+                if self._ends(fact[1], attribute.retention) <= self.world.clock():
+                    continue
+                if self._may(name, attribute.purposes, fact[3] or member.idkey):
+                    mine[name] = fact
+            usable.append(mine)
+        folded = traits.fold(*usable)
+        if not verbose:
+            return {name: folded[name][0] for name in sorted(folded)}
+        return {name: self._verbose(name, folded[name]) for name in sorted(folded)}
+
+    def identifiers(self) -> list[Json]:
+        """The members' values, as far as the purpose may know them."""
+        rules = self.world.policy.identifiers
+        found = []
+        ranked = sorted(self.members.values(), key=lambda m: (rules[m.type].priority, m.value))
+        for member in ranked:
+            if self._may_know(member):
+                first, last = (_day(member.node[name]) for name in ("first", "last"))
+                one = {"type": member.type, "value": member.value}
+                found.append(one | {"first_seen": first, "last_seen": last})
+        return found
+
+    def events(
+        self, limit: int = LISTED, cursor: str | None = None
+    ) -> tuple[list[Json], str | None]:
+        """Newest first, each once, and where to go on."""
+        found: list[Json] = []
+        place: list[Any] = []
+        for here, event in self._events(_decoded(cursor)):
+            if len(found) == limit:
+                return found, _encoded(place)
+            found.append(_shown(event))
+            place = here
+        return found, None
+
+    def consents(self) -> Json:
+        """Each purpose's state over the whole profile."""
+        devices = [member.node["signals"] for member in self.members.values()]
+        policy, choices = self.world.policy, self.profile.choices
+        states = {name: summary(policy, name, choices, devices) for name in policy.purposes}
+        return {name: {"state": state, "because": why} for name, (state, why) in states.items()}
+
+    def consent_records(self) -> list[Json]:
+        """The history behind `consents`, newest first, with evidence opened."""
+        found = []
+        for idkey, row in records(self.world, list(self.members)):
+            member = self.members[idkey]
+            shown = {name: row[name] for name in row if name not in ("pk", "sk", "due", "ttl")}
+            shown["identifier"] = self._named(idkey)
+            if "evidence" in shown and not self._may("consent:evidence", frozenset(), idkey):
+                del shown["evidence"]
+            elif "evidence" in row:
+                place = f"{row['pk']}/{row['sk']}"
+                shown["evidence"] = self.world.vault.open(member.salt, row["evidence"], place)
+            found.append(shown)
+        return sorted(found, key=lambda one: (-one["at"], one["purpose"]))
+
+    def links(self) -> list[Json]:
+        """The evidence that the members belong together, and what was refused, oldest first."""
+        found = []
+        for member in self.members.values():
+            for row in self.world.rows.query("graph", f"I#{member.idkey}", "LINK#"):
+                other = row["sk"].removeprefix("LINK#")
+                if other in self.members and other < member.idkey:
+                    continue  # told once, from its other end
+                found.append(
+                    {
+                        "a": self._named(member.idkey),
+                        "b": self._named(other),
+                        "rule": row["rule"],
+                        "source": row["source"],
+                        "trust": row["trust"],
+                        "event": row["event"],
+                        "time": row["at"],
+                        "refused": row.get("refused"),
+                    }
+                )
+        return sorted(found, key=lambda one: one["time"])
+
+    def withheld(self) -> list[Json]:
+        """What the readings so far left out: names, never values."""
+        return [
+            {
+                "name": name,
+                "purpose": self.purpose,
+                "because": refused.because,
+                "fix": refused.fix,
+            }
+            for name, refused in sorted(self._withheld.items())
+        ]
+
+    def _events(self, after: list[Any] | None) -> Iterator[tuple[list[Any], Json]]:
+        """Events and their places, [-day, -time, messageId] ascending, behind `after`."""
+        salts = {idkey: member.salt for idkey, member in self.members.items()}
+        seen: set[str] = set()
+        for day, of_day in bundles.days(self.world, salts, 1 - after[0] if after else None):
+            placed = [([-day, -event["at"], event["id"]], home, event) for home, event in of_day]
+            for place, home, event in sorted(placed, key=lambda one: one[0]):
+                if event["id"] in seen or (after and place <= after):
+                    continue
+                seen.add(event["id"])
+                name = "(unnamed)" if event.get("unnamed") else event["name"]
+                purposes = self.world.policy.event(event["name"]).purposes
+                if self._may(f"event:{name}", purposes, event.get("by", home)):
+                    yield place, event
+
+    def _may(self, name: str, purposes: frozenset[str], signal_of: str) -> bool:
+        policy = self.world.policy
+        rule = policy.purposes[self.purpose]
+        if rule.sees_everything:
+            return True
+        if self.purpose not in purposes:
+            names = ", ".join(sorted(purposes)) or "those who answer privacy requests"
+            because = f"the policy keeps it for {names}, not for {self.purpose}"
+            fix = "read it for one of these purposes, or change the policy"
+            refused = Verdict(False, because, fix)
+        else:
+            said = self.members.get(signal_of)
+            signals = said.node["signals"] if said else {}
+            refused = verdict(policy, self.purpose, self.profile.choices, signals)
+            if refused.allowed:
+                return True
+        self._withheld[name] = refused
+        return False
+
+    def _ends(self, at_ms: int, class_: str) -> int:
+        return self.world.policy.due(self.world.policy.retention[class_], at_ms / 1000)
+
+    def _verbose(self, name: str, fact: list[Any]) -> Json:
+        attribute = self.world.policy.traits[name]
+        return {
+            "value": fact[0],
+            "time": fact[1],
+            "source": fact[2],
+            "purposes": sorted(attribute.purposes),
+            "expires": self._ends(fact[1], attribute.retention),
+        }
+
+    def _named(self, idkey: str) -> Json:
+        member = self.members.get(idkey)
+        if member is None:
+            return {"type": "(outside this profile)", "value": None}
+        return {"type": member.type, "value": member.value if self._may_know(member) else None}
+
+    def _may_know(self, member: Member) -> bool:
+        purposes = self.world.policy.identifiers[member.type].purposes
+        return self._may(f"identifier:{member.type}", purposes, member.idkey)
+
+
+def view(world: World, one: Identifier | None, purpose: str) -> View:
+    """The person of an identifier, read for a purpose.
+
+    Raises NotFound alike, after the same store calls, for the unknown, the erased and the fenced.
+    """
+    if purpose not in world.policy.purposes:
+        named = ", ".join(sorted(world.policy.purposes))
+        raise Refused("unknown_purpose", f"The policy's purposes are: {named}.")
+    idkey = one.key if one else "-"
+    found = world.rows.get([keyring.key_of(idkey), node_key(idkey)])
+    fenced = keyring.state_of(found.get(keyring.key_of(idkey))).mode
+    node = found.get(node_key(idkey))
+    profile_id = node["profile"] if node and not fenced else "-"
+    address = profile_key(profile_id)
+    row = world.rows.get([address]).get(address)
+    if row is None or row.get("state") or idkey not in row["members"]:
+        raise NotFound("not_found", "There is no profile with this identifier.")
+    profile = profile_of(profile_id, row)
+    members = _members(world, profile)
+    if idkey not in members:
+        raise NotFound("not_found", "There is no profile with this identifier.")
+    return View(world, purpose, profile, members)
+
+
+def limited(limit: str | None) -> int:
+    """A page size from a query string."""
+    if limit is None:
+        return LISTED
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_LISTED:
+        raise Refused("bad_limit", f"`limit` is a whole number from 1 to {MOST_LISTED}.")
+    return int(limit)
+
+
+def _members(world: World, profile: Profile) -> dict[str, Member]:
+    keys = [
+        make(idkey) for idkey in profile.members for make in (keyring.key_of, node_key, traits_key)
+    ]
+    found = world.rows.get(keys)
+    members = {}
+    for idkey, type_ in profile.members.items():
+        state = keyring.state_of(found.get(keyring.key_of(idkey)))
+        node, row = found.get(node_key(idkey)), found.get(traits_key(idkey))
+        if state.mode or node is None or row is None or node["profile"] != profile.id:
+            continue
+        opened = world.vault.open(state.salt, row["data"], row["pk"])
+        if opened is not None:
+            members[idkey] = Member(
+                idkey, type_, state.salt, node, opened["value"], opened["traits"]
+            )
+    return members
+
+
+def _shown(event: Json) -> Json:
+    return {
+        "type": event["type"],
+        "event": event["name"],
+        "messageId": event["id"],
+        "at": event["at"],
+        "timestamp": _iso(event["at"]),
+        "properties": event.get("properties", {}),
+        "context": event.get("context", {}),
+        "source": event["source"],
+    } | ({"unnamed": True} if event.get("unnamed") else {})
+
+
+def _iso(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _day(day: int) -> str:
+    return _iso(day * DAY * 1000)[:10]
+
+
+def _encoded(cursor: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str | None) -> list[Any] | None:
+    if cursor is None:
+        return None
+    try:
+        day, at, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError):
+        day = at = id_ = None
+    if not isinstance(day, int) or not isinstance(at, int) or not isinstance(id_, str):
+        raise Refused("bad_cursor", "`cursor` is not one that this API gave.")
+    return [day, at, id_]

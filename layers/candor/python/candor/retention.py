@@ -1,0 +1,74 @@
+"""Sweeping: what DynamoDB's own expiry does not end, and what stopped halfway.
+
+Bounded and resumable: each run goes on where the last one stopped, for as long as it is given.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from candor import archive, erasure
+from candor.erasure import Erasure
+from candor.identity import bury, node_key
+from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update, Workflow
+
+PLACE = Key("keys", "S#sweep")
+GRACE = 3600
+"""Seconds a request may be pending before it counts as stuck."""
+
+
+@dataclass(slots=True)
+class Swept:
+    """How much of what was done."""
+
+    identifiers: int = 0
+    keys: int = 0
+    objects: int = 0
+    requests: int = 0
+
+    def counts(self) -> dict[str, int]:
+        return asdict(self)
+
+
+def sweep(work: Erasure, workflow: Workflow, more: Callable[[], bool]) -> Swept:
+    """One run. `more` says whether there is time left; it is asked before each item."""
+    swept = Swept()
+    _restart_requests(work, workflow, swept)
+    swept.objects = archive.expire(work.objects, work.policy.retention, work.clock())
+    rows = work.rows
+    place = rows.get([PLACE]).get(PLACE)
+    after = Key("keys", place["after"]) if place else None
+    for row in rows.scan("keys", after=after, expired=True):
+        if not more():
+            rows.update(Update(PLACE, set={"after": row["pk"]}))
+            return swept
+        if "#" not in row["pk"]:
+            _sweep_identifier(work, row, swept)
+        elif row.get("due", work.clock()) < work.clock():
+            rows.delete([Key("keys", row["pk"])])
+            swept.keys += 1
+    rows.delete([PLACE])
+    return swept
+
+
+def _sweep_identifier(work: Erasure, row: Row, swept: Swept) -> None:
+    """Remove an identifier that has ended, and the key of one that has no node."""
+    idkey = row["pk"]
+    try:
+        swept.identifiers += bury(work.rows, idkey, work.clock())
+        if "mode" not in row:
+            unused = Check(node_key(idkey), when={"pk": ABSENT})
+            work.rows.commit(unused, Delete(Key("keys", idkey), when={"mode": ABSENT}))
+            swept.keys += 1
+    except Conflict:
+        return  # it is in use
+
+
+def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
+    for row in work.rows.scan("requests"):
+        stuck = row["created"] + GRACE < work.clock()
+        if row["status"] == "pending" and stuck:
+            erasure.advance(work, workflow, row["pk"])
+            swept.requests += 1
+        elif row["status"] == "running" and workflow.state(row["pk"]) == "failed":
+            erasure.fail(work, row["pk"])
+            swept.requests += 1

@@ -1,0 +1,47 @@
+"""Logs and metrics. Nothing personal enters: names are the catalogue's, errors lose their text.
+
+An exception's message may quote what a person sent, so a fault is told by its type and place only.
+"""
+
+import traceback
+from collections import Counter
+from collections.abc import Iterable
+
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from candor.unification import Outcome
+
+NAMESPACE = "Candor"
+
+
+class Telemetry:
+    """`tail` logs each event's outcome by itself, for `candor tail`."""
+
+    def __init__(self, *, tail: bool = False) -> None:
+        self._logger = Logger()
+        self._tail = tail
+
+    def outcomes(self, outcomes: Iterable[Outcome]) -> None:
+        """Count events by source, outcome and reason."""
+        counted: Counter[tuple[str, str, str]] = Counter()
+        for one in outcomes:
+            counted[one.source, one.outcome, one.reason] += 1
+            if self._tail:
+                fields = {name: getattr(one, name) for name in Outcome.__slots__}
+                fields["event_name"] = fields.pop("name")
+                self._logger.info("outcome", extra=fields)
+        for (source, outcome, reason), count in counted.items():
+            with single_metric("Events", MetricUnit.Count, count, namespace=NAMESPACE) as metric:
+                metric.add_dimension("source", source)
+                metric.add_dimension("outcome", outcome)
+                metric.add_dimension("reason", reason or "none")
+
+    def done(self, what: str, **counts: int) -> None:
+        self._logger.info(what, extra=counts)
+
+    def fault(self, error: Exception) -> None:
+        """Something failed that no sender can mend."""
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-6:]]
+        self._logger.error("fault", extra={"error": type(error).__name__, "places": places})

@@ -1,0 +1,209 @@
+"""Unification: the events of one message become consent records, links, traits and bundles.
+
+May run twice, late, or beside itself: every write is a fold, an overwrite of itself, or conditional
+on what was read. Whatever stops it midway, the message comes again and nothing is lost or doubled.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from candor import bundles, consents, traits
+from candor.consent import denies, fold_signals, signal, verdict
+from candor.identifiers import Identifier
+from candor.identity import Claim, Evidence, Graph, claim, event_hash, insist
+from candor.world import World
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event. Holds nothing personal: `name` is the catalogue's."""
+
+    type: str
+    name: str
+    source: str
+    outcome: str
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Event:
+    sent: Json
+    claim: Claim
+    dropped: str = ""
+
+
+def unify(message: Json, world: World) -> list[Outcome]:
+    """Store what may be stored of a message that `collection` made. Raises Unavailable."""
+    return _Unification(message, world).run()
+
+
+class _Unification:
+    def __init__(self, message: Json, world: World) -> None:
+        self.world = world
+        self.policy = world.policy
+        self.source = message["source"]
+        self.trust = self.source["trust"]
+        self.graph = Graph(world)
+        self.events = [
+            _Event(sent, claim(ids, self.trust, world.policy))
+            for sent in message["events"]
+            if (ids := self._ids(sent))
+        ]
+
+    def run(self) -> list[Outcome]:
+        everyone = {one.key for event in self.events for one in event.claim.ids}
+        pairs = {pair for event in self.events for pair in _pairs(event.claim)}
+        self.graph.load(everyone, pairs)
+        for event in self.events:
+            if any(self.graph.keys[one.key].mode for one in event.claim.ids):
+                event.dropped = "fenced"
+        self._record_signals()
+        for event in self._remaining():
+            if self._allowed(event):
+                self._link(event)
+            else:
+                event.dropped = "no_consent"
+        self._write_traits()
+        self._write_bundles()
+        self.graph.seen({event.claim.home.key for event in self._remaining()})
+        return [self._outcome(event) for event in self.events]
+
+    def _ids(self, sent: Json) -> list[Identifier]:
+        made = [self.world.identifiers.make(type_, value) for type_, value in sent["ids"]]
+        return [one for one in made if one]
+
+    def _remaining(self) -> list[_Event]:
+        return [event for event in self.events if not event.dropped]
+
+    def _record_signals(self) -> None:
+        """Riding signals: at most one write per device and purpose that changed."""
+        said: dict[str, tuple[_Event, dict[str, list[int]]]] = {}
+        for event in self._remaining():
+            who = event.claim.device
+            unproven = self.trust == "client" and self.policy.identifiers[who.type].known
+            register = {
+                purpose: signal(event.sent["at"] / 1000, granted=granted)
+                for purpose, granted in event.sent["consent"].items()
+                if not (granted and unproven)
+            }
+            if register:
+                before = said.get(who.key, (event, {}))[1]
+                said[who.key] = event, fold_signals(before, register)
+        for event, register in said.values():
+            who = event.claim.device
+
+            def write(who: Identifier = who, register: Any = register) -> None:
+                if self.graph.ensure(who):
+                    consents.record_signals(self.graph, who.key, register, self.source)
+
+            self._insist(write, [who.key])
+
+    def _allowed(self, event: _Event) -> bool:
+        """Whether any purpose lets this event be kept."""
+        purposes = self.policy.event(event.sent["name"]).purposes
+        return any(self._may(event, purpose) for purpose in purposes)
+
+    def _may(self, event: _Event, purpose: str) -> bool:
+        device = self.graph.nodes.get(event.claim.device.key)
+        signals = device.signals if device else {}
+        home = self.graph.profile(event.claim.home.key)
+        own = verdict(self.policy, purpose, home.choices if home else {}, signals)
+        if not own.allowed:
+            return False
+        others = [self.graph.profile(one.key) for one in event.claim.ids]
+        return not any(other and denies(other.choices, purpose) for other in others)
+
+    def _link(self, event: _Event) -> None:
+        """Give every identifier of the event a node, and link the others to its home."""
+        ids = event.claim.ids
+        evidence = Evidence(
+            event_hash(event.sent["id"]),
+            self.source["id"],
+            self.trust,
+            f"{event.sent['type']}_carries_both",
+            event.sent["at"] // 1000,
+        )
+
+        def write() -> None:
+            home = event.claim.home
+            if not self.graph.ensure(home):
+                event.dropped = "fenced"
+                return
+            for one in ids:
+                if one == home:
+                    continue
+                if not self.graph.ensure(one):
+                    event.dropped = "fenced"
+                    return
+                refused = self.graph.link(home.key, one.key, evidence)
+                if refused and one == event.claim.person:
+                    event.dropped = "identity_conflict"
+                    return
+
+        self._insist(write, [one.key for one in ids], _pairs(event.claim))
+
+    def _write_traits(self) -> None:
+        facts: dict[str, list[traits.Fact]] = {}
+        for event in self._remaining():
+            home, device = event.claim.home.key, event.claim.device.key
+            for name, value in event.sent["traits"].items():
+                if any(self._may(event, p) for p in self.policy.traits[name].purposes):
+                    by = None if device == home else device
+                    fact = traits.Fact(name, value, event.sent["at"], self.source["id"], by)
+                    facts.setdefault(home, []).append(fact)
+        for home, of_home in facts.items():
+            salt = self.graph.keys[home].salt or b""  # an event that remains has ensured its home
+
+            def write(home: str = home, salt: bytes = salt, of_home: Any = of_home) -> None:
+                traits.write(self.world, home, salt, of_home)
+
+            self._insist(write, [])
+
+    def _write_bundles(self) -> None:
+        """All valid events of a home, class and day name the bundle; those allowed are in it."""
+        groups: dict[tuple[str, str, int], list[_Event]] = {}
+        for event in self.events:
+            if event.sent["type"] in ("identify", "alias"):
+                continue
+            class_ = self.policy.event(event.sent["name"]).retention
+            group = event.claim.home.key, class_, event.sent["day"]
+            groups.setdefault(group, []).append(event)
+        puts = []
+        for (home, class_, _), group_events in groups.items():
+            salt = self.graph.keys[home].salt
+            for part in bundles.cut(group_events, lambda event: event.sent):
+                kept = [_stored(event) for event in part if not event.dropped]
+                if kept and salt:
+                    sort = bundles.sort_key(event.sent for event in part)
+                    stored = {"source": self.source["id"], "events": kept}
+                    puts.append(bundles.put(self.world, home, salt, sort, class_, stored))
+        if puts:
+            self.world.rows.put(puts)
+
+    def _insist(
+        self, work: Callable[[], None], idkeys: Iterable[str], pairs: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        insist(work, lambda: self.graph.load([*idkeys], [*pairs]))
+
+    def _outcome(self, event: _Event) -> Outcome:
+        sent = event.sent
+        name = "(unnamed)" if sent.get("unnamed") else sent["name"]
+        outcome = "dropped" if event.dropped else "stored"
+        return Outcome(sent["type"], name, self.source["id"], outcome, event.dropped)
+
+
+def _pairs(made: Claim) -> list[tuple[str, str]]:
+    return [(made.home.key, one.key) for one in made.ids if one != made.home]
+
+
+def _stored(event: _Event) -> Json:
+    sent = event.sent
+    by = {} if event.claim.device == event.claim.home else {"by": event.claim.device.key}
+    return {
+        name: sent[name]
+        for name in ("type", "name", "id", "at", "properties", "context", "unnamed")
+        if sent.get(name) not in (None, {})
+    } | by

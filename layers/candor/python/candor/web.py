@@ -1,0 +1,118 @@
+"""Requests and answers as API Gateway's Lambda proxy integration shapes them.
+
+API Gateway has routed already: `resource` and method name the operation. The one place where a
+failure becomes a status.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from candor.errors import Busy, NotFound, Refused
+from candor.ports import Unavailable
+
+Json = dict[str, Any]
+RETRY_SECONDS = 2
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Retry-Count",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    resource: str
+    """As in the template: `/profiles/{identifier}`."""
+    path: Mapping[str, str]
+    """The path's parameters, decoded."""
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body or b"{}")
+        except (ValueError, RecursionError):
+            raise Refused("bad_json", "The body is not valid JSON.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    body: Json
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Operation = Callable[[Request], Answer]
+Routes = Mapping[tuple[str, str], Operation]
+
+
+def serve(event: Mapping[str, Any], routes: Routes, failed: Callable[[Exception], None]) -> Json:
+    """Run the operation of an event's route; `failed` is told of what is nobody's fault."""
+    try:
+        request = _request(event)
+        operation = routes.get((request.method, request.resource))
+        if operation is None:
+            raise NotFound("unknown_path", "There is no such method and path.")
+        answer = operation(request)
+    except Refused as refused:
+        return _refusal(refused)
+    except Unavailable as cause:
+        failed(cause)
+        message = "Nothing was taken. Send the same request again."
+        return _refusal(Busy("unavailable", message, retry_after=RETRY_SECONDS))
+    except Exception as defect:  # noqa: BLE001  the runtime would log its text, which may be personal
+        failed(defect)
+        body = {"success": False, "code": "internal", "message": "Something failed here."}
+        return _response(500, body)
+    return _response(answer.status, answer.body, answer.headers)
+
+
+def preflight(_: Request) -> Answer:
+    """What a browser may send from any page (Fetch standard, "CORS protocol")."""
+    return Answer({}, headers=PREFLIGHT)
+
+
+def _request(event: Mapping[str, Any]) -> Request:
+    body = (event.get("body") or "").encode(errors="surrogatepass")
+    if event.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(body)
+        except binascii.Error:
+            raise Refused("bad_body", "The body did not arrive whole.") from None
+    headers = event.get("headers") or {}
+    return Request(
+        event["httpMethod"],
+        event["resource"],
+        {name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
+        event.get("queryStringParameters") or {},
+        {name.lower(): value for name, value in headers.items()},
+        body,
+    )
+
+
+def _refusal(refused: Refused) -> Json:
+    extra = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
+    body = {"success": False, "code": refused.code, "message": refused.message}
+    return _response(refused.status, body, extra)
+
+
+def _response(status: int, body: Json, extra: Mapping[str, str] = {}) -> Json:
+    return {
+        "statusCode": status,
+        "headers": {
+            "Content-Type": "application/json",
+            "Access-Control-Allow-Origin": "*",
+            "Cache-Control": "no-store",
+            **extra,
+        },
+        "body": json.dumps(body, separators=(",", ":")),
+        "isBase64Encoded": False,
+    }
