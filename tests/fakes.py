@@ -14,6 +14,9 @@ from itertools import islice
 from threading import RLock
 from typing import Any, Literal
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from candor.ports import (
     PRESENT,
     Clock,
@@ -37,8 +40,6 @@ from candor.stores.rules import (
     check_write,
     check_writes,
 )
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 Tap = Callable[[str, Any], None]
 State = Literal["running", "succeeded", "failed", "absent"]

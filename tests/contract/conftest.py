@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 import boto3
 import pytest
+from moto import mock_aws
+
 from candor.ports import SORTED_TABLES, Objects, Queue, Rows, Signer, Table, Workflow
 from candor.stores.dynamo import DynamoRows
 from candor.stores.kms import KmsSigner
 from candor.stores.s3 import S3Objects
 from candor.stores.sqs import SqsQueue
 from candor.stores.stepfunctions import StepFunctionsWorkflow
-from moto import mock_aws
-
 from tests.conftest import REGION, Clients, clients_for, endpoints, resolve
 from tests.fakes import FakeClock, FakeObjects, FakeQueue, FakeRows, FakeSigner, FakeWorkflow
 

@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+
 from candor.ports import (
     ABSENT,
     PRESENT,
@@ -21,7 +22,6 @@ from candor.ports import (
     When,
     Write,
 )
-
 from tests.contract.conftest import TABLES
 from tests.fakes import FakeClock
 
@@ -130,7 +130,14 @@ class TestReadingAndWriting:
 
         assert after == {
             "pk": "k",
-            **{"name": 2, "a.b": 2, "status": 1, "ttl": 2, "a-b": 2, "size": 2, "é": 1, "0": 1},
+            "name": 2,
+            "a.b": 2,
+            "status": 1,
+            "ttl": 2,
+            "a-b": 2,
+            "size": 2,
+            "é": 1,
+            "0": 1,
         }
 
 

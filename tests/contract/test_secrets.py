@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+
 from candor.stores.clients import StoreError
 from candor.stores.secrets import load_hmac, load_masters
-
 from tests.contract.conftest import Backend
 
 Make = Callable[[str], str]
@@ -52,7 +52,7 @@ def test_masters_that_are_none_are_refused_without_being_quoted(
         load_masters(client, secret(text))
 
     assert "sesame" not in str(error.value)
-    assert error.value.__suppress_context__
+    assert error.value.__context__ is None
 
 
 def test_the_hmac_secret_is_its_text(client: Any, secret: Make) -> None:

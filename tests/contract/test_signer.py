@@ -1,11 +1,12 @@
 """What every implementation of `Signer` does."""
 
 import pytest
-from candor.ports import Signer
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from candor.ports import Signer
 
 
 def verify(signer: Signer, signature: bytes, message: bytes) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+
 from candor.ports import Check, Conflict, Delete, Key, Put, Row, Rows, Unavailable, Update
 from candor.stores.clients import StoreError
 from candor.stores.dynamo import ATTEMPTS, DynamoRows
-
 from tests.fakes import FakeClock
 
 K, L = Key("keys", "k"), Key("keys", "l")

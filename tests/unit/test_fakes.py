@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from candor.ports import Key, Put, Update
 
+from candor.ports import Key, Put, Update
 from tests.fakes import FakeClock, FakeObjects, FakeQueue, FakeRows, FakeSigner, FakeWorkflow
 
 KEYS = [Key("graph", "g", str(n)) for n in range(3)]

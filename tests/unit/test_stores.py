@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import pytest
+
 from candor.ports import Unavailable
 from candor.stores.clients import StoreError, client
 from candor.stores.s3 import S3Objects
@@ -15,8 +16,8 @@ class HalfDeleting:
         self.sizes: list[int] = []
         self._code = code
 
-    def delete_objects(self, Bucket: str, Delete: Any) -> dict[str, Any]:
-        self.sizes.append(len(Delete["Objects"]))
+    def delete_objects(self, **request: Any) -> dict[str, Any]:
+        self.sizes.append(len(request["Delete"]["Objects"]))
         return {"Errors": [{"Key": "ann@example.com", "Code": self._code}] if self._code else []}
 
 

@@ -145,8 +145,7 @@ class DynamoRows:
             return
         items = []
         for write in writes:
-            action, request = self._request(write)
-            items.append({_TRANSACTIONAL[action]: request})
+            items.append({_ACTIONS[type(write)]: self._request(write)})
             self._count("transact_write_items", write.key.table, 1)
         with errors_translated():
             try:
@@ -251,15 +250,15 @@ class DynamoRows:
             if attempt == ATTEMPTS:
                 raise Unavailable(f"{operation}: unprocessed")
             if attempt:
-                self._sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)
+                self._sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)  # noqa: S311
             request = left
 
     def _write(self, write: Write, **more: Any) -> dict[str, Any]:
-        action, request = self._request(write)
+        method, request = _METHODS[type(write)], self._request(write)
         with errors_translated():
-            self._count(action, write.key.table, 1)
+            self._count(method, write.key.table, 1)
             try:
-                answer: dict[str, Any] = getattr(self._client, action)(**request, **more)
+                answer: dict[str, Any] = getattr(self._client, method)(**request, **more)
             except ClientError as error:
                 code = code_of(error)
                 if code == "ConditionalCheckFailedException":
@@ -269,36 +268,34 @@ class DynamoRows:
                 raise
         return answer
 
-    def _request(self, write: Write) -> tuple[str, dict[str, Any]]:
-        """The client's method for one write, and its arguments."""
+    def _request(self, write: Write) -> dict[str, Any]:
+        """One write's arguments, alone or in a transaction."""
         check_write(write)
         expression = _Expression()
         request: dict[str, Any] = {"TableName": self._names[write.key.table]}
-        match write:
-            case Put(key, row):
-                action = "put_item"
-                request["Item"] = {**_address(key), **pack_row(row)}
-            case Update(key):
-                action = "update_item"
-                request["Key"] = _address(key)
-                request["UpdateExpression"] = expression.change(write)
-            case Delete(key):
-                action = "delete_item"
-                request["Key"] = _address(key)
-            case Check(key):
-                action = "condition_check"
-                request["Key"] = _address(key)
+        if isinstance(write, Put):
+            request["Item"] = {**_address(write.key), **pack_row(write.row)}
+        else:
+            request["Key"] = _address(write.key)
+        if isinstance(write, Update):
+            request["UpdateExpression"] = expression.change(write)
         if write.when:
             request["ConditionExpression"] = expression.condition(write.when)
-        return action, {**request, **expression.placeholders()}
+        return {**request, **expression.placeholders()}
 
 
-_TRANSACTIONAL = {
-    "put_item": "Put",
-    "update_item": "Update",
-    "delete_item": "Delete",
-    "condition_check": "ConditionCheck",
+_METHODS: dict[type[Write], str] = {
+    Put: "put_item",
+    Update: "update_item",
+    Delete: "delete_item",
 }
+_ACTIONS: dict[type[Write], str] = {
+    Put: "Put",
+    Update: "Update",
+    Delete: "Delete",
+    Check: "ConditionCheck",
+}
+"""What a transaction calls them."""
 
 
 class _Expression:

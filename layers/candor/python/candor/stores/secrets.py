@@ -15,13 +15,16 @@ def load_masters(client: SecretsManagerClient, arn: str) -> dict[str, str]:
     """The master secret's versions, by version. Versions are only ever added."""
     try:
         masters = json.loads(_text(client, arn))
-        good = masters and all(isinstance(text, str) and text for text in masters.values())
-    except (ValueError, AttributeError):
-        good = False
-    if not good:
-        # From None, because the parser's error quotes what it read.
-        raise StoreError("GetSecretValue", "not a JSON object of version to text") from None
-    return dict(masters)
+    except ValueError:
+        masters = None
+    if (
+        not isinstance(masters, dict)
+        or not masters
+        or not all(isinstance(text, str) and text for text in masters.values())
+    ):
+        # Not while the parser's error is being handled, because that quotes what it read.
+        raise StoreError("GetSecretValue", "not a JSON object of version to text")
+    return masters
 
 
 def load_hmac(client: SecretsManagerClient, arn: str) -> str:
