@@ -6,6 +6,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -66,6 +67,7 @@ def ministack_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
     endpoint = f"http://127.0.0.1:{port}"
     try:
@@ -77,7 +79,8 @@ def ministack_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
             time.sleep(0.05)
         yield endpoint
     finally:
-        process.kill()
+        # With the group go the Lambda workers, which would outlive it.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
