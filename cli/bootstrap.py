@@ -54,13 +54,12 @@ class Failed(Exception):
 class Environment:
     """One virtual environment, its requirements and how far pip is with them."""
 
-    def __init__(self, folder: Path, requirements: Path, also: list[Path]) -> None:
+    def __init__(self, folder: Path, requirements: Path) -> None:
         self.folder = folder
         self.requirements = requirements
         self.total = len(GIVEN.findall(requirements.read_text()))
         self.log = LOG.with_name(f"setup-{requirements.stem}.log")
-        parts = [sys.version, sys.executable, str(folder)]
-        parts += [path.read_text() for path in [requirements, *also]]
+        parts = [sys.version, sys.executable, str(folder), requirements.read_text()]
         self.wanted = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -162,9 +161,8 @@ def main() -> int:
         )
         return 1
     requirements = ROOT / "requirements"
-    project = ROOT / "pyproject.toml"
-    main_one = Environment(ROOT / ".venv", requirements / "dev.txt", [project])
-    sam = Environment(ROOT / ".local" / "sam-venv", requirements / "sam.txt", [])
+    main_one = Environment(ROOT / ".venv", requirements / "dev.txt")
+    sam = Environment(ROOT / ".local" / "sam-venv", requirements / "sam.txt")
     missing = [each for each in (main_one, sam) if not each.ready()]
     if not missing:
         return 0

@@ -97,8 +97,8 @@ def to_paste(stack: dict[str, Any], person: journey.Person) -> list[dict[str, st
     """Five commands for a shell in the repository's folder, each with what it does."""
     event = {
         "userId": person.name,
-        "event": "Product Added",
-        "properties": {"product_id": "sku-204", "name": "Head torch", "price": 35, "gift": True},
+        "event": "Order Completed",
+        "properties": {"order_id": "1002", "total": 35, "currency": "EUR", "gift": True},
     }
     candor = ".venv/bin/candor"
     shown = f"{candor} profile show {person.identifier} --as marketer --purpose {WITHHELD_FOR}"

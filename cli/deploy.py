@@ -14,7 +14,7 @@ from typing import Any
 from cli.aws import AwsError, Clients, environment, explained
 from cli.problem import Problem
 from cli.screen import Screen
-from cli.target import Target, read_json, write_private
+from cli.target import LOCAL, ROOT, Target, read_json, write_private
 
 SOURCES = (
     "template.yaml",
@@ -41,7 +41,7 @@ class Deployment:
 
     def ensure(self, screen: Screen) -> dict[str, str]:
         """Builds and deploys if needed. Answers the stack's outputs. Raises Problem."""
-        wanted = fingerprint(self.target.root)
+        wanted = fingerprint(ROOT)
         stack = self.describe()
         record = read_json(self._record) or {}
         current = {"stack": stack and stack.get("StackId"), "hash": wanted}
@@ -83,17 +83,22 @@ class Deployment:
                 time.sleep(0.5)
 
     def _sam(self, screen: Screen, doing: str, step: str) -> None:
-        root, emulated = self.target.root, self.target.endpoint is not None
-        sam = root / ".local" / "sam-venv" / "bin" / "sam"
+        emulated = self.target.endpoint is not None
+        sam = LOCAL / "sam-venv" / "bin" / "sam"
         if not sam.exists():
             raise Problem("The set-up is not complete: sam is missing.", "Run `make setup`.")
         command = [str(sam), step, "--config-env", self.target.config_env]
+        built = self.target.local / f"build-{self.target.name}"
+        if step == "build":
+            command += ["--build-dir", str(built)]
+        else:
+            command += ["--template-file", str(built / "template.yaml")]
         mode = "wb" if step == "build" else "ab"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with screen.progress(doing) as progress, self._log.open(mode) as log:
             process = subprocess.Popen(
                 command,
-                cwd=root,
+                cwd=ROOT,
                 env=sam_environment(self.target, dict(os.environ)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -170,10 +175,10 @@ def sam_environment(target: Target, base: dict[str, str]) -> dict[str, str]:
     }
 
 
-def stack_name(target: Target) -> str:
+def stack_name(target: Target, root: Path = ROOT) -> str:
     """The stack's name in samconfig.toml, which alone decides it."""
     try:
-        config = tomllib.loads((target.root / "samconfig.toml").read_text())
+        config = tomllib.loads((root / "samconfig.toml").read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Problem(f"samconfig.toml cannot be read: {error}") from None
     for environment_name in (target.config_env, "default"):

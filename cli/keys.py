@@ -45,17 +45,16 @@ def create(options: argparse.Namespace, screen: Screen) -> int:
 def list(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
     found = api.staff("admin", "GET", "/keys")
-    table = grid("id", "kind", "name", "role or trust", "purposes", "created", "revoked")
+    table = grid("id", "what", "name", "may read for", "created")
+    table.columns[0].no_wrap = True
     for one in found.get("data", []):
         table.add_row(
             str(one["id"]),
-            f"{one['kind']} {one.get('source', '')}".strip(),
+            str(one.get("role") or f"{one.get('source')} ({one.get('trust')})"),
             str(one.get("name", "")),
-            str(one.get("role") or one.get("trust") or ""),
             plain(one.get("purposes") or []),
-            when(one.get("created")),
-            when(one.get("revoked")),
-            style="dim" if one.get("revoked") else "",
+            "revoked" if one.get("revoked") else when(one.get("created"))[:10],
+            style="dim strike" if one.get("revoked") else "",
         )
     screen.show(table)
     screen.answer(found)

@@ -99,5 +99,10 @@ def present(api: Api, found: dict[str, Any], screen: Screen) -> int:
         document = document_of(found["certificate"])
         words = Text(verdict.words, style=style)
         screen.show(show.certificate(found["certificate"], document, words))
+    if found.get("status") in {"partial", "failed"}:
+        screen.warn(
+            "The person is unreadable, but not everything is deleted yet. The hourly sweep goes "
+            f"on with it. Look again: candor privacy status {found.get('id')}"
+        )
     screen.answer(answer)
     return 0 if good else 1

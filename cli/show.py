@@ -12,6 +12,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+OTHER_PURPOSES = "the policy keeps it for "
+"""How a reason begins that names an attribute's own purposes, and so differs for each."""
+
 STATE_COLOURS = {
     "granted": "green",
     "denied": "red",
@@ -101,9 +104,14 @@ def listed(value: object) -> list[dict[str, Any]]:
 
 
 def consents(found: Mapping[str, Any]) -> Table:
+    """Each purpose's state, purposes with the same one on one row."""
     table = grid("purpose", "consent", "because")
+    alike: dict[tuple[str, str], list[str]] = {}
     for purpose, one in found.items():
-        table.add_row(purpose, state(one.get("state")), plain(one.get("because") or ""))
+        key = (str(one.get("state")), plain(one.get("because") or ""))
+        alike.setdefault(key, []).append(purpose)
+    for (word, because), purposes in alike.items():
+        table.add_row(", ".join(purposes), state(word), because)
     return table
 
 
@@ -111,11 +119,14 @@ def withheld(entries: list[dict[str, Any]]) -> Table:
     """What was kept back, entries with the same reason on one row."""
     table = grid("withheld", "because", "what would show it")
     table.columns[0].style = "yellow"
-    reasons: dict[tuple[str, str], list[str]] = {}
+    alike: dict[tuple[str, str], list[str]] = {}
     for one in entries:
-        reason = (plain(one.get("because", "")), plain(one.get("fix", "")))
-        reasons.setdefault(reason, []).append(str(one.get("name")))
-    for (because, fix), names in reasons.items():
+        because = plain(one.get("because", ""))
+        if because.startswith(OTHER_PURPOSES):
+            because = f"the policy keeps these for other purposes than {one.get('purpose')}"
+        key = (because, plain(one.get("fix", "")))
+        alike.setdefault(key, []).append(str(one.get("name")))
+    for (because, fix), names in alike.items():
         table.add_row(", ".join(dict.fromkeys(names)), because, fix)
     return table
 
@@ -178,10 +189,10 @@ def request(found: Mapping[str, Any]) -> RenderableType:
     horizons = grid("unreadable remains", "until")
     for one in found.get("horizons") or []:
         horizons.add_row(plain(one.get("what", "")), when(one.get("until")))
-    head = Text.assemble(
-        f"{found.get('type', '')} ", (str(found.get("id", "")), "bold"), " · ",
-        state(found.get("status", "")),
-    )  # fmt: skip
+    head = Text.assemble(f"{found.get('type', '')} ", (str(found.get("id", "")), "bold"))
+    head.append(" · ").append(state(found.get("status", "")))
+    if not found.get("id"):
+        head = Text("A dry run: nothing was changed.")
     if found.get("due"):
         head.append(f" · due {when(found['due'])}")
     parts: list[RenderableType] = [head]

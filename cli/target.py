@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from cli.problem import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ROOT / ".local"
 REGION = "us-east-1"
 
 
@@ -20,14 +21,11 @@ class Target:
     `ours` is the emulator that this folder starts and stops.
     """
 
-    root: Path
+    local: Path
+    """The folder that holds all that is known and kept of it: `.local`."""
     config_env: str
     endpoint: str | None
     ours: bool
-
-    @property
-    def local(self) -> Path:
-        return self.root / ".local"
 
     @property
     def name(self) -> str:
@@ -53,22 +51,22 @@ def own_port() -> int:
     return int(text)
 
 
-def choose(endpoint_url: str | None, config_env: str, root: Path = ROOT) -> Target:
+def choose(endpoint_url: str | None, config_env: str, local: Path = LOCAL) -> Target:
     """The target that the options name."""
     if config_env != "local":
         if endpoint_url:
             raise Problem("--endpoint-url goes with the local configuration only.")
-        return Target(root, config_env, None, ours=False)
+        return Target(local, config_env, None, ours=False)
     own = f"http://127.0.0.1:{own_port()}"
     if not endpoint_url:
-        return Target(root, "local", own, ours=True)
+        return Target(local, "local", own, ours=True)
     place = urlsplit(endpoint_url)
     if place.scheme not in {"http", "https"} or not place.hostname:
         raise Problem(
             f"{endpoint_url!r} is not an endpoint.", "Give it like http://127.0.0.1:4566."
         )
     endpoint = f"{place.scheme}://{place.netloc}"
-    return Target(root, "local", endpoint, ours=endpoint == own)
+    return Target(local, "local", endpoint, ours=endpoint == own)
 
 
 class StackFile:
@@ -94,17 +92,17 @@ class StackFile:
             write_private(path, json.dumps(stack, indent=2) + "\n")
 
 
-def load_stack(endpoint_url: str | None, config_env: str, root: Path = ROOT) -> dict[str, Any]:
+def load_stack(endpoint_url: str | None, config_env: str, local: Path = LOCAL) -> dict[str, Any]:
     """The stack that a command talks to: the named one, else the one last brought up.
 
     Raises Problem when there is none.
     """
     if endpoint_url or config_env != "local" or "CANDOR_PORT" in os.environ:
-        target = choose(endpoint_url, config_env, root)
+        target = choose(endpoint_url, config_env, local)
         stack = StackFile(target).read()
         again = target.again
     else:
-        stack = read_json(root / ".local" / "stack.json")
+        stack = read_json(local / "stack.json")
         again = "make up"
     if stack is None:
         raise Problem("There is no stack here yet.", f"Run `{again}` first.")

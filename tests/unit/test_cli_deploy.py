@@ -8,7 +8,7 @@ import pytest
 from cli.aws import environment
 from cli.deploy import fingerprint, reason_in_log, reasons, sam_environment, stack_name
 from cli.problem import Problem
-from cli.target import ROOT, Target
+from cli.target import Target
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_a_deployment_to_aws_uses_the_callers_credentials(tmp_path: Path) -> Non
 
 
 def test_samconfig_alone_names_the_stack(tmp_path: Path) -> None:
-    local = Target(ROOT, "local", "http://127.0.0.1:4566", ours=True)
+    local = Target(tmp_path, "local", "http://127.0.0.1:4566", ours=True)
     assert stack_name(local) == "candor"
-    assert stack_name(Target(ROOT, "dev", None, ours=False)) == "candor-dev"
+    assert stack_name(Target(tmp_path, "dev", None, ours=False)) == "candor-dev"
     with pytest.raises(Problem):
-        stack_name(Target(tmp_path, "local", None, ours=False))
+        stack_name(local, tmp_path)

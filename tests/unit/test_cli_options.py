@@ -168,7 +168,7 @@ def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
     first, second = choose(None, "local", tmp_path), choose("http://h:1", "local", tmp_path)
     StackFile(first).write({"tokens": {"admin": "one"}})
     StackFile(second).write({"tokens": {"admin": "two"}})
-    current = tmp_path / ".local" / "stack.json"
+    current = tmp_path / "stack.json"
     assert current.stat().st_mode & 0o777 == 0o600
     assert load_stack(None, "local", tmp_path)["tokens"]["admin"] == "two"
     assert load_stack("http://127.0.0.1:4566", "local", tmp_path)["tokens"]["admin"] == "one"
