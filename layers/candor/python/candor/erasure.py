@@ -70,12 +70,13 @@ def open_request(
 ) -> Row:
     """Write down a verified erasure request; `advance` acts on it.
 
-    A request that is already under way for the person is joined. Someone unknown is fenced too: the
-    answer does not tell, and what arrives late is kept out.
+    A request that is already under way for the person is joined, and one that stopped partway is
+    taken up again. Someone unknown is fenced too: the answer does not tell, and what arrives late is
+    kept out.
     """
     joined = _joinable(work, subject.key, mode)
     if joined:
-        return joined
+        return _taken_up(work, joined)
     now = work.clock()
     id_ = f"{int(now * 1000):012x}{secrets.token_hex(8)}"
     salt = new_salt()
@@ -110,7 +111,7 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
     except Clash:
         work.rows.update(Update(_key(id_), set={"status": "refused"}, when={"status": "pending"}))
         raise
-    workflow.start(id_, {"request": id_})
+    workflow.start(execution(row), {"request": id_})
     try:
         change = Update(_key(id_), set={"status": "running"}, when={"status": "pending"})
         return work.rows.update(change)
@@ -153,6 +154,11 @@ def request(work: Erasure, id_: str) -> Row:
     if row is None:
         raise NotFound("not_found", "There is no privacy request with this id.")
     return row
+
+
+def execution(row: Row) -> str:
+    """The name of a request's execution: its id, and the run where it had to be taken up again."""
+    return f"{row['pk']}-{row['runs']}" if "runs" in row else str(row["pk"])
 
 
 def shown(row: Row) -> Json:
@@ -290,7 +296,23 @@ def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:
         return None
     key = _key(state.request)
     row = work.rows.get([key]).get(key)
-    return row if row and row["status"] in (*ACTIVE, "completed") else None
+    return row if row and row["status"] in (*ACTIVE, "partial", "completed") else None
+
+
+def _taken_up(work: Erasure, row: Row) -> Row:
+    """A request that is to go on, under a new execution if it stopped."""
+    if row["status"] != "partial":
+        return row
+    again = Update(
+        _key(row["pk"]),
+        set={"status": "pending", "attempts": 0},
+        add={"runs": 1},
+        when={"status": "partial"},
+    )
+    try:
+        return work.rows.update(again)
+    except Conflict:
+        return request(work, row["pk"])
 
 
 def _profiles(work: Erasure, ids: set[str]) -> dict[str, Row]:

@@ -69,6 +69,6 @@ def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
         if row["status"] == "pending" and stuck:
             erasure.advance(work, workflow, row["pk"])
             swept.requests += 1
-        elif row["status"] == "running" and workflow.state(row["pk"]) == "failed":
+        elif row["status"] == "running" and workflow.state(erasure.execution(row)) == "failed":
             erasure.fail(work, row["pk"])
             swept.requests += 1
