@@ -71,8 +71,8 @@ def open_request(
     """Write down a verified erasure request; `advance` acts on it.
 
     A request that is already under way for the person is joined, and one that stopped partway is
-    taken up again. Someone unknown is fenced too: the answer does not tell, and what arrives late is
-    kept out.
+    taken up again. Someone unknown is fenced too: the answer does not tell, and what arrives late
+    is kept out.
     """
     joined = _joinable(work, subject.key, mode)
     if joined:
