@@ -1,6 +1,8 @@
 """Clients of AWS for the command line, and of an emulator that stands in for it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -82,14 +84,25 @@ class Clients:
             if self.endpoint is None:
                 self._made[service] = boto3.client(service, config=config)  # type: ignore[call-overload]
             else:
-                # Botocore reads its files through the environment, whatever else it is given.
-                clean = environment(self.endpoint, dict(os.environ))
-                for name in set(os.environ) - set(clean):
-                    del os.environ[name]
-                os.environ.update(clean)
-                session = localstack_client.session.Session("test", "test", region_name=REGION)
-                self._made[service] = session.client(service, config=config)
+                with _alone_with(self.endpoint):
+                    session = localstack_client.session.Session("test", "test", region_name=REGION)
+                    self._made[service] = session.client(service, config=config)
         return self._made[service]
+
+
+@contextmanager
+def _alone_with(endpoint: str) -> Iterator[None]:
+    """Botocore reads its files through the environment, whatever else it is given."""
+    before = dict(os.environ)
+    clean = environment(endpoint, before)
+    try:
+        for name in before.keys() - clean.keys():
+            del os.environ[name]
+        os.environ.update(clean)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def explained(error: Exception, doing: str) -> Problem:

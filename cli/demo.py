@@ -35,13 +35,14 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     screen.show("", Rule(f"The journey of {person.name}", align="left"))
     played = []
     with screen.progress("Playing") as progress:
-        for one in journey.play(api, journey.steps(ROOT / "events" / "journey", person)):
+        steps = journey.steps(ROOT / "events" / "journey", person)
+        for one in journey.play(api, steps):
             played.append(one)
             progress.tick(one.step.title)
     for number, one in enumerate(played, 1):
         screen.show(f"[bold]{number}.[/bold] {one.step.title}")
     with screen.progress("Waiting until everything is unified") as progress:
-        profile, missing = journey.await_profile(api, person, progress)
+        profile, missing = journey.await_profile(api, person, steps, progress)
     if profile is None or missing:
         raise Problem(
             "The profile is not complete after a minute"

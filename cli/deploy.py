@@ -88,7 +88,8 @@ class Deployment:
         if not sam.exists():
             raise Problem("The set-up is not complete: sam is missing.", "Run `make setup`.")
         command = [str(sam), step, "--config-env", self.target.config_env]
-        built = self.target.local / f"build-{self.target.name}"
+        command += ["--config-file", str(ROOT / "samconfig.toml")]
+        built = self.target.local / f"sam-{self.target.name}" / "build"
         if step == "build":
             command += ["--build-dir", str(built)]
         else:

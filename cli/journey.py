@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from cli.target import Target, read_json, write_private
 
 FRESH_HOURS = 20
 WAIT_SECONDS = 60
+EVENTS_SECONDS = 10
 MOMENT = re.compile(r"\{now-(\d+)m\}")
 
 
@@ -136,17 +137,37 @@ def play(api: Api, journey: list[Step]) -> Iterator[Played]:
 
 
 def await_profile(
-    api: Api, person: Person, progress: Progress, clock: Callable[[], float] = time.monotonic
+    api: Api, person: Person, journey: list[Step], progress: Progress
 ) -> tuple[dict[str, Any] | None, frozenset[str]]:
-    """The profile once it is unified, or as it is at the deadline, and what it still lacks."""
-    deadline = clock() + WAIT_SECONDS
+    """The profile once it is unified, or as it is at the deadline, and what it still lacks.
+
+    Lacking is what must be there: events may rightly be dropped, so they are waited for in vain
+    without being missed.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    patience = time.monotonic() + EVENTS_SECONDS
     while True:
         profile = look(api, person)
         missing = person.expected() - identifiers_of(profile)
-        if not missing or clock() > deadline:
+        now = time.monotonic()
+        if not missing and (now > patience or sent(journey) <= event_ids(profile)):
+            return profile, missing
+        if now > deadline:
             return profile, missing
         progress.tick(f"{len(person.expected()) - len(missing)} of {len(person.expected())}")
-        time.sleep(0.3)
+        time.sleep(0.2)
+
+
+def sent(journey: list[Step]) -> frozenset[str]:
+    """The messageIds of what happened in a journey; an identify is a fact and not an event."""
+    bodies = [call["body"] for step in journey for call in step.calls]
+    events = [event for body in bodies for event in body.get("batch", [])]
+    return frozenset(event["messageId"] for event in events if event["type"] != "identify")
+
+
+def event_ids(profile: dict[str, Any] | None) -> frozenset[str]:
+    listed = ((profile or {}).get("events") or {}).get("data", [])
+    return frozenset(str(event["messageId"]) for event in listed)
 
 
 def identifiers_of(profile: dict[str, Any] | None) -> frozenset[str]:

@@ -17,6 +17,13 @@ from cli.target import load_stack
 FUNCTIONS = ("CollectFunction", "UnifyFunction")
 COLOURS = {"stored": "green", "dropped": "yellow", "stripped": "yellow", "refused": "red"}
 OVERLAP_MS = 2_000
+FIELDS = {
+    "type": "type",
+    "event_name": "name",  # a log record has a `name` of its own
+    "source": "source",
+    "outcome": "outcome",
+    "reason": "reason",
+}
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
@@ -93,8 +100,7 @@ def outcome(message: str) -> dict[str, Any] | None:
         return None
     if not isinstance(found, dict) or found.get("message") != "outcome":
         return None
-    kept = ("type", "name", "source", "outcome", "reason", "home")
-    return {name: found[name] for name in kept if found.get(name) is not None}
+    return {ours: found[theirs] for theirs, ours in FIELDS.items() if found.get(theirs)}
 
 
 def told(line: dict[str, Any]) -> Text:
@@ -109,6 +115,5 @@ def told(line: dict[str, Any]) -> Text:
         f"{kind:<9}",
         (f"{'' if name == kind else name:<24}", "bold"),
         f" {line.get('source', '')}",
-        (f" → {line['home']}" if line.get("home") else "", "dim"),
         (f"   {line['reason']}" if line.get("reason") else "", "yellow"),
     )

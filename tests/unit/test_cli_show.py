@@ -127,7 +127,7 @@ def test_tail_tells_outcomes_and_nothing_else() -> None:
     line = {
         "message": "outcome",
         "type": "track",
-        "name": "(unnamed)",
+        "event_name": "(unnamed)",
         "source": "shop",
         "outcome": "dropped",
         "reason": "no_consent",
