@@ -150,8 +150,9 @@ def reasons(events: list[dict[str, Any]]) -> Iterator[str]:
     for event in reversed(latest):
         status, why = str(event.get("ResourceStatus")), str(event.get("ResourceStatusReason", ""))
         own = event.get("ResourceType") != "AWS::CloudFormation::Stack"
-        if status.endswith("_FAILED") and own and "cancelled" not in why.lower():
-            yield f"{event.get('LogicalResourceId')}: {why or status}"
+        # Without a reason, or cancelled: it failed because another did.
+        if status.endswith("_FAILED") and own and why and "cancelled" not in why.lower():
+            yield f"{event.get('LogicalResourceId')}: {why}"
 
 
 def reason_in_log(text: str) -> str:

@@ -149,10 +149,8 @@ def await_profile(
     while True:
         profile = look(api, person)
         missing = person.expected() - identifiers_of(profile)
-        now = time.monotonic()
-        if not missing and (now > patience or sent(journey) <= event_ids(profile)):
-            return profile, missing
-        if now > deadline:
+        complete = not missing and sent(journey) <= event_ids(profile)
+        if complete or time.monotonic() > (deadline if missing else patience):
             return profile, missing
         progress.tick(f"{len(person.expected()) - len(missing)} of {len(person.expected())}")
         time.sleep(0.2)

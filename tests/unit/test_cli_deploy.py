@@ -47,6 +47,7 @@ def test_the_cause_of_a_failed_deployment_is_told_and_its_consequences_are_not()
     newest_first = [
         event("candor", "ROLLBACK_COMPLETE", kind=stack),
         event("Alarm", "CREATE_FAILED", "Resource creation cancelled"),
+        event("Api", "CREATE_FAILED"),
         event("Queue", "CREATE_FAILED", "VisibilityTimeout must be at least 1"),
         event("Table", "CREATE_COMPLETE"),
         event("candor", "CREATE_IN_PROGRESS", kind=stack),
