@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import localstack_client.session  # type: ignore[import-untyped]
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from cli.problem import Problem
 from cli.target import REGION
@@ -110,7 +110,9 @@ def explained(error: Exception, doing: str) -> Problem:
     if isinstance(error, ClientError):
         details = error.response.get("Error", {})
         return Problem(f"{doing} failed: {details.get('Code')}: {details.get('Message')}")
+    if isinstance(error, HTTPClientError):
+        return Problem(f"{doing} failed: {error}", "Does it run? `make up` starts what does not.")
     return Problem(
-        f"{doing} failed: {error}",
-        "Does the emulator run (`make up`), or are there credentials for AWS?",
+        f"{doing} failed: {error}".rstrip("."),
+        "AWS wants credentials and a region: set AWS_PROFILE and AWS_REGION, or `aws configure`.",
     )

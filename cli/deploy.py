@@ -71,8 +71,9 @@ class Deployment:
             if "does not exist" in str(error):
                 return None
             raise explained(error, "Looking for the stack") from None
-        stacks = [dict(stack) for stack in found["Stacks"]]
-        return stacks[0] if stacks and stacks[0]["StackStatus"] != "DELETE_COMPLETE" else None
+        # LocalStack lists former stacks of that name too.
+        alive = (dict(one) for one in found["Stacks"] if one["StackStatus"] != "DELETE_COMPLETE")
+        return next(alive, None)
 
     def _delete(self, screen: Screen) -> None:
         with screen.progress("Removing what a failed deployment left") as progress:

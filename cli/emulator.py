@@ -18,7 +18,7 @@ import urllib3
 
 from cli.problem import Problem
 from cli.screen import Screen
-from cli.target import REGION, Target, read_json, write_private
+from cli.target import REGION, Target, port_file, read_json, write_private
 
 Found = Literal["running", "stopped", "killed"]
 
@@ -60,6 +60,7 @@ class Emulator:
         self.places = Places(target.local / "ministack")
         self.endpoint = str(target.endpoint)
         self.port = urlsplit(self.endpoint).port or 80
+        self._port_file = port_file(target.local)
         self._process: subprocess.Popen[bytes] | None = None
 
     def look(self) -> Found:
@@ -92,6 +93,7 @@ class Emulator:
                     f"Run `make down` and try again; its log is {self._short(self.places.log)}.",
                 )
             return found
+        self._refuse_other_port()
         refuse_taken_port(self.port, self.endpoint)
         if found == "killed" and not any(self._state_files()):
             # Nothing was ever saved, so objects on disk belong to tables that are gone.
@@ -133,11 +135,20 @@ class Emulator:
         """Removes everything it kept. It must not run."""
         shutil.rmtree(self.places.home, ignore_errors=True)
 
+    def _refuse_other_port(self) -> None:
+        made_for = self._port_file.read_text() if self._port_file.exists() else str(self.port)
+        if made_for != str(self.port):
+            raise Problem(
+                f"What this folder's emulator keeps belongs to port {made_for}.",
+                f"Leave CANDOR_PORT={self.port} out, or forget the state first: `make reset`.",
+            )
+
     def _spawn(self) -> None:
         places = self.places
         shutil.rmtree(places.scratch, ignore_errors=True)
         for folder in (places.state, places.objects, places.scratch):
             folder.mkdir(parents=True, exist_ok=True)
+        self._port_file.write_text(str(self.port))
         with places.log.open("ab") as log:
             if self._process:
                 self._process.poll()

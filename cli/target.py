@@ -31,6 +31,8 @@ class Target:
     def name(self) -> str:
         if self.endpoint is None:
             return self.config_env
+        if self.ours:
+            return "ministack"  # the same state, whatever the port
         place = urlsplit(self.endpoint)
         return f"{place.hostname}-{place.port or 80}"
 
@@ -42,8 +44,15 @@ class Target:
         return "make up" if self.ours else f"make up ENDPOINT_URL={self.endpoint}"
 
 
-def own_port() -> int:
-    text = os.environ.get("CANDOR_PORT", "4566")
+def port_file(local: Path) -> Path:
+    """Holds the port that the emulator's state was made for: its queues have it in their names."""
+    return local / "ministack" / "port"
+
+
+def own_port(local: Path) -> int:
+    """CANDOR_PORT, else the port of last time, else 4566. Raises Problem."""
+    remembered = port_file(local).read_text() if port_file(local).exists() else "4566"
+    text = os.environ.get("CANDOR_PORT", remembered)
     if not text.isdecimal() or not 1024 <= int(text) <= 65535:
         raise Problem(
             f"CANDOR_PORT is {text!r}, which is not a port.", "Set it between 1024 and 65535."
@@ -57,7 +66,7 @@ def choose(endpoint_url: str | None, config_env: str, local: Path = LOCAL) -> Ta
         if endpoint_url:
             raise Problem("--endpoint-url goes with the local configuration only.")
         return Target(local, config_env, None, ours=False)
-    own = f"http://127.0.0.1:{own_port()}"
+    own = f"http://127.0.0.1:{own_port(local)}"
     if not endpoint_url:
         return Target(local, "local", own, ours=True)
     place = urlsplit(endpoint_url)

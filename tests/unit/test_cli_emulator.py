@@ -13,7 +13,7 @@ import pytest
 from cli.emulator import Emulator, emulator_environment, gone, health, is_ministack
 from cli.problem import Problem
 from cli.screen import Screen
-from cli.target import Target
+from cli.target import Target, choose
 
 
 @pytest.fixture
@@ -85,6 +85,18 @@ def test_a_process_that_got_the_same_id_is_not_ours(emulator: Emulator) -> None:
     mark = {"pid": os.getpid(), "port": emulator.port, "started": time.time()}
     emulator.places.mark.write_text(json.dumps(mark))
     assert emulator.look() == "killed"
+
+
+def test_the_port_of_last_time_is_taken_again(
+    emulator: Emulator, target: Target, quiet: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CANDOR_PORT", raising=False)
+    emulator.start(quiet)
+    emulator.stop(quiet)
+    assert choose(None, "local", target.local) == target
+    other = Target(target.local, "local", f"http://127.0.0.1:{emulator.port - 1}", ours=True)
+    with pytest.raises(Problem, match=f"belongs to port {emulator.port}"):
+        Emulator(other).start(quiet)
 
 
 def test_a_taken_port_is_one_sentence(emulator: Emulator, quiet: Screen) -> None:
