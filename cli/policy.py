@@ -15,7 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 
 def _regular_expression(text: str) -> str:
-    re.compile(text)
+    try:
+        re.compile(text)
+    except re.error as mistake:
+        raise ValueError(f"not a regular expression: {mistake}") from None
     return text
 
 

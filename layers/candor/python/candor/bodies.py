@@ -90,12 +90,28 @@ class Choice(Body):
 
 
 def parse(model: type[B], body: object) -> B:
-    """Raises Refused, which names the fields that are wrong and never their values."""
+    """Raises Refused, which names the fields that are wrong and repeats nothing that was sent."""
     try:
         return model.model_validate(body)
     except ValidationError as mistakes:
-        told = [
-            f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
-            for mistake in mistakes.errors(include_input=False, include_url=False)
-        ]
+        told = [_told(dict(mistake)) for mistake in mistakes.errors(include_input=False)]
         raise Refused("bad_body", "; ".join(told[:5])) from None
+
+
+def _told(mistake: dict[str, Any]) -> str:
+    kind = mistake["type"]
+    where = ".".join(part for part in mistake["loc"] if part in NAMES) or "the body"
+    if kind == "extra_forbidden":
+        return f"{where}: has a field that is not known"
+    if kind == "union_tag_invalid":
+        return f"kind: one of {mistake['ctx']['expected_tags']}"
+    return f"{where}: {mistake['msg']}"
+
+
+NAMES = {
+    name
+    for body in Body.__subclasses__()
+    for field, info in body.model_fields.items()
+    for name in (field, info.alias, "source", "token")
+}
+"""What an error may repeat: fields that we named. A key of a mapping was the sender's."""

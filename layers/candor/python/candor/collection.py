@@ -24,6 +24,11 @@ MOST_BYTES = 500_000
 """Of a request's body, decompressed."""
 MOST_EVENTS = 2_500
 MOST_EVENT_BYTES = 32_768
+MOST_MERGED_BYTES = 4_000_000
+"""Of a batch's events together, after its shared context was merged into each."""
+MOST_LEVELS = 64
+MOST_TOLD = 200
+"""Entries of each list in an answer, which Lambda limits to 6 MB."""
 NOTED_NAME = 64
 """Characters of a name that an answer repeats."""
 
@@ -59,8 +64,11 @@ class Collected:
     notes: list[Json] = field(default_factory=list)
 
     def answer(self) -> Json:
+        """What the sender is told; `untold` counts what a long list leaves out."""
         lists = {"refused": self.refused, "stripped": self.stripped, "notes": self.notes}
-        return {"success": True, **{name: said for name, said in lists.items() if said}}
+        told = {name: said[:MOST_TOLD] for name, said in lists.items() if said}
+        untold = {n: len(said) - MOST_TOLD for n, said in lists.items() if len(said) > MOST_TOLD}
+        return {"success": True, **told} | ({"untold": untold} if untold else {})
 
 
 class _Refusal(Exception):
@@ -94,13 +102,19 @@ def collect(body: Json, kind: str, policy: Policy, now: float, *, keep_unnamed: 
     Raises Refused where the request as a whole cannot be taken.
     """
     collected = Collected()
+    merged = 0
     for index, sent in enumerate(_events(body, kind)):
         message_id = None
         try:
             if not isinstance(sent, dict):
                 raise _Refusal("not_an_object", "An event is a JSON object.")
-            if _size(sent) > MOST_EVENT_BYTES:
+            size = _size(sent)
+            merged += size
+            if size > MOST_EVENT_BYTES:
                 raise _Refusal("event_too_large", f"An event may have {MOST_EVENT_BYTES} bytes.")
+            if merged > MOST_MERGED_BYTES:
+                text = f"A batch may have {MOST_MERGED_BYTES} bytes, its context in each event."
+                raise _Refusal("batch_too_large", text)
             message_id = _message_id(sent, index)
             reading = _Reading(sent, message_id, index, policy, now, keep_unnamed)
             event = reading.event(body.get("sentAt"))
@@ -216,7 +230,9 @@ class _Reading:
             "anonymous_id": [self.sent.get("anonymousId")],
         }
         if type_ == "alias":
-            candidates["anonymous_id"].append(self.sent.get("previousId"))
+            previous = self.sent.get("previousId")
+            if previous != self.sent.get("userId"):  # SDKs send such an alias; it says nothing
+                candidates["anonymous_id"].append(previous)
         traits = {**self._mapping(context.get("traits")), **self._mapping(self.sent.get("traits"))}
         known = {"traits": traits if type_ != "group" else {}, "context": context}
         for name, rule in self.policy.identifiers.items():
@@ -247,7 +263,8 @@ class _Reading:
             raise _Refusal("bad_timestamp", "`timestamp` is not an ISO 8601 time.")
         sent_at = _epoch(self.sent.get("sentAt") or batch_sent_at)
         corrected = happened if sent_at is None else self.now - (sent_at - happened)
-        return int(min(corrected, self.now) * 1000), int(min(happened, self.now) // DAY)
+        corrected = max(0.0, min(corrected, self.now))
+        return int(corrected * 1000), int(min(happened, self.now) // DAY)
 
     def _properties(self, type_: str, name: str, allowed: frozenset[str] | None) -> Json:
         properties = self._object("properties")
@@ -359,10 +376,24 @@ def _at(tree: Json, path: str) -> object:
 
 
 def _size(sent: Json) -> int:
+    """Bytes as JSON. Raises _Refusal where it is nested too deeply to be handled safely later."""
     try:
-        return len(json.dumps(sent, separators=(",", ":")))
+        text = json.dumps(sent, separators=(",", ":"))
     except RecursionError:
-        raise _Refusal("too_deep", "The event is nested too deeply.") from None
+        text = "{" * (MOST_LEVELS + 1)
+    if text.count("{") + text.count("[") > MOST_LEVELS and _levels(sent) > MOST_LEVELS:
+        raise _Refusal("too_deep", f"An event may be nested {MOST_LEVELS} levels deep.")
+    return len(text)
+
+
+def _levels(value: Any) -> int:
+    """How deep a value is nested, counted no further than it matters."""
+    levels, layer = 0, [value]
+    while layer and levels <= MOST_LEVELS:
+        inner = (one.values() if isinstance(one, dict) else one for one in layer)
+        layer = [v for values in inner for v in values if isinstance(v, dict | list)]
+        levels += 1
+    return levels
 
 
 def _gunzip(body: bytes) -> bytes:

@@ -7,6 +7,7 @@ A record is never changed, only followed by another. `binds` says which register
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,17 @@ from candor.consent import Mechanism, fold_choices, fold_signals, signal
 from candor.credentials import Trust
 from candor.errors import Refused
 from candor.identifiers import Identifier
-from candor.identity import Graph, claim, insist, node_key, profile_key
-from candor.ports import ABSENT, Key, Put, Row, Update
+from candor.identity import (
+    Claim,
+    Evidence,
+    Graph,
+    claim,
+    event_hash,
+    insist,
+    node_key,
+    profile_key,
+)
+from candor.ports import ABSENT, Conflict, Key, Put, Row, Update
 from candor.world import World
 
 
@@ -79,18 +89,34 @@ def choose(world: World, choice: Choice) -> None:
             "device_required",
             "From this source a grant counts for a device: send its `anonymousId`.",
         )
+    keys = [one.key for one in made.ids]
+    pairs = [(made.home.key, key) for key in keys if key != made.home.key]
     graph = Graph(world)
-    graph.load([one.key for one in choice.ids])
-    _register_anew(graph, choice, proven=proven)
-    if any(graph.keys[one.key].mode for one in choice.ids):
+    graph.load(keys, pairs)
+    if granting and _register_anew(graph, choice, proven=proven):
+        graph.load(keys, pairs)
+    try:
+        insist(lambda: _resolve(graph, choice, made), lambda: graph.load(keys, pairs))
+        _record_all(graph, choice, made, proven=proven)
+    except keyring.Fenced:
         return
+
+
+def _resolve(graph: Graph, choice: Choice, made: Claim) -> None:
+    """A choice that names two identifiers links them, as an event does."""
+    told = json.dumps([choice.at, choice.mechanism, sorted(choice.purposes.items())])
+    rule, at = "consent_names_both", int(choice.at)
+    evidence = Evidence(event_hash(told), choice.source, choice.trust, rule, at)
+    graph.resolve(made.home, made.ids, evidence)
+
+
+def _record_all(graph: Graph, choice: Choice, made: Claim, *, proven: bool) -> None:
     denied = {purpose for purpose, granted in choice.purposes.items() if not granted}
     granted = set(choice.purposes) - denied
-    for one in choice.ids:
-        binding = set(denied)
-        if proven and one == made.person:
-            binding |= granted
-        _bind_profile(graph, one, choice, binding)
+    for one in made.ids:
+        binding = denied | granted if proven and one == made.person else denied
+        if binding and one.key in graph.nodes:
+            _bind_profile(graph, one, choice, binding)
     if granted and not (proven and made.person):
         _bind_device(graph, made.device, choice, granted)
 
@@ -102,10 +128,9 @@ def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
             yield idkey, row
 
 
-def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> None:
-    """Lift the fences that this choice may lift: a grant dated after an erasure that is over."""
-    if not any(choice.purposes.values()):
-        return
+def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> bool:
+    """Lift the fences that this grant may lift, of erasures that it follows and that are over."""
+    lifted = False
     for one in choice.ids:
         state = graph.keys[one.key]
         speaks = proven or not graph.policy.identifiers[one.type].known
@@ -113,19 +138,25 @@ def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> None:
             request = Key("requests", state.request or "")
             row = graph.rows.get([request]).get(request)
             if row is None or row["status"] == "completed":
-                keyring.lift(graph.rows, one.key, state.since)
-    graph.load([one.key for one in choice.ids])
+                _lift(graph, one.key, state.since, int(choice.at))
+                lifted = True
+    return lifted
+
+
+def _lift(graph: Graph, idkey: str, since: int, at: int) -> None:
+    with suppress(Conflict):  # somebody else lifted it, or it was erased again
+        keyring.lift(graph.rows, idkey, since, at)
 
 
 def _bind_profile(graph: Graph, one: Identifier, choice: Choice, purposes: set[str]) -> None:
-    at = int(choice.at)
+    at = max(1, int(choice.at))  # 0 means never
     register = {p: [0, at] if choice.purposes[p] else [at, 0] for p in purposes}
 
     def write() -> None:
-        salt = graph.ensure(one)
+        graph.ensure(one)
         profile = graph.profile(one.key)
-        if salt is None or profile is None or profile.state or not purposes:
-            return
+        if profile is None or profile.state:
+            raise keyring.Fenced
         folded = fold_choices(profile.choices, register)
         records = [
             _record(graph, one.key, _told(choice, purpose, "profile"), choice.evidence)
@@ -148,8 +179,7 @@ def _bind_device(graph: Graph, one: Identifier, choice: Choice, purposes: set[st
     register = {purpose: signal(choice.at, granted=True) for purpose in purposes}
 
     def write() -> None:
-        if graph.ensure(one) is None:
-            return
+        graph.ensure(one)
         told = [_told(choice, purpose, "device") for purpose in sorted(purposes)]
         records = [_record(graph, one.key, row, choice.evidence) for row in told]
         folded = fold_signals(graph.nodes[one.key].signals, register)

@@ -198,6 +198,8 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
         Update(_key(id_), once={f"found_{store}": _count(work, store, row)}, when={"pk": row["pk"]})
     )
     if store == "graph":
+        # What others' rows say of the members goes first: it is found through the members' own.
+        work.rows.delete(list(_reverse_links(work, row)))
         work.rows.delete(_graph_keys(work, row))
         for profile in row["profiles"]:
             try:
@@ -347,7 +349,7 @@ def _count(work: Erasure, store: Store, row: Row) -> int:
     """How many keys, rows, records or messages a store holds of a request's people."""
     counts: dict[Store, Callable[[], int]] = {
         "keys": lambda: len(_key_ids(row)),
-        "graph": lambda: sum(1 for key in _graph_keys(work, row) if key.pk in _partitions(row)),
+        "graph": lambda: sum(1 for _ in _graph_keys(work, row)),
         "events": lambda: sum(1 for _ in _event_keys(work, row)),
         "archive": lambda: sum(count for _, count in archive.naming(work.objects, _key_ids(row))),
         "queues": lambda: sum(queue.depth() for queue in work.queues),
@@ -355,17 +357,17 @@ def _count(work: Erasure, store: Store, row: Row) -> int:
     return counts[store]()
 
 
-def _partitions(row: Row) -> set[str]:
-    return {f"I#{idkey}" for idkey in row["members"]}
-
-
 def _graph_keys(work: Erasure, row: Row) -> Iterator[Key]:
-    """Every row under the members, and what others' links say of them."""
     for idkey in row["members"]:
         for item in work.rows.query("graph", f"I#{idkey}", expired=True):
             yield Key("graph", item["pk"], item["sk"])
-            if item["sk"].startswith("LINK#"):
-                yield link_key(item["sk"].removeprefix("LINK#"), idkey)
+
+
+def _reverse_links(work: Erasure, row: Row) -> Iterator[Key]:
+    for key in _graph_keys(work, row):
+        kind, _, other = str(key.sk).partition("#")
+        if kind == "LINK":
+            yield link_key(other, key.pk.removeprefix("I#"))
 
 
 def _event_keys(work: Erasure, row: Row) -> Iterator[Key]:

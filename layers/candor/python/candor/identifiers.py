@@ -55,11 +55,16 @@ def normal_form(policy: Policy, type_: str, value: object) -> str | None:
     rule = policy.identifiers.get(type_)
     if rule is None or isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    normal = unicodedata.normalize("NFC", str(value)[: LONGEST * 4]).strip()
+    text = str(value)
+    if len(text) > 4 * LONGEST:
+        return None
+    normal = unicodedata.normalize("NFC", text).strip()
     if rule.normaliser == "lower":
-        normal = normal.lower()
+        normal = unicodedata.normalize("NFC", normal.lower())
     elif rule.normaliser == "digits":
-        normal = ("+" if normal.startswith("+") else "") + re.sub(r"\D", "", normal)
+        digits = (unicodedata.decimal(character, None) for character in normal)
+        plus = "+" if normal.startswith("+") else ""
+        normal = plus + "".join(str(digit) for digit in digits if digit is not None)
     if not normal or len(normal) > LONGEST or _CONTROL.search(normal):
         return None
     return None if any(pattern.fullmatch(normal) for pattern in rule.never) else normal

@@ -6,8 +6,8 @@ it is written under a condition on what was read; a Conflict means: load again a
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from candor import consent, keyring
@@ -32,6 +32,8 @@ from candor.world import World
 
 TRIES = 8
 T = TypeVar("T")
+SWEEP_SECONDS = 2 * DAY
+"""How much later than `due` DynamoDB may end a node: sweep comes first and tells its profile."""
 MOST_MEMBERS = 90
 """Identifiers a profile may hold, so that a merge is one DynamoDB transaction of at most 100."""
 
@@ -153,99 +155,188 @@ class Graph:
             if row := found.get(profile_key(id_)):
                 self.profiles[id_] = profile_of(id_, row)
 
-    def ensure(self, one: Identifier) -> bytes | None:
-        """The salt of an identifier, which has a node from now on; None where it is fenced.
-
-        Raises Conflict where another made the node first: load and try again.
-        """
-        state = self.keys[one.key]
-        try:
-            salt = state.salt or keyring.salt(self.rows, one.key)
-        except keyring.Fenced:
-            return None
-        self.keys[one.key] = keyring.KeyState(salt, since=state.since)
-        if one.key not in self.nodes:
-            bury(self.rows, one.key, self.now)
-            self._create(one, salt)
-        return salt
+    def closed(self, idkey: str) -> bool:
+        """Whether the identifier is fenced, or its profile is being erased."""
+        profile = self.profile(idkey)
+        return bool(self.keys[idkey].mode or (profile and profile.state))
 
     def profile(self, idkey: str) -> Profile | None:
         node = self.nodes.get(idkey)
         return self.profiles.get(node.profile) if node else None
 
-    def _create(self, one: Identifier, salt: bytes) -> None:
-        """A node in a profile of its own, only while its key still is `salt` and has no fence."""
-        today = int(self.now // DAY)
-        due = self.policy.due(self.policy.records["identifier"], self.now)
-        node = Node(one.key, one.type, _new_profile_id(self.now), today, today, {}, 1)
-        profile = Profile(node.profile, {one.key: one.type}, {}, 1)
-        sealed = self.world.vault.seal(
-            salt, {"value": one.value, "traits": {}}, traits_key(one.key).pk
-        )
-        ends = {"due": due, "ttl": due}
-        self.rows.commit(
-            Check(Key("keys", one.key), when={"salt": salt, "mode": ABSENT}),
-            Put(node_key(one.key), _node_row(node) | ends, when={"pk": ABSENT}),
-            Put(traits_key(one.key), {"data": sealed, "version": 1} | ends),
-            Put(profile_key(profile.id), _profile_row(profile) | ends, when={"pk": ABSENT}),
-        )
-        self.nodes[one.key], self.profiles[profile.id] = node, profile
+    def resolve(
+        self, home: Identifier, others: Iterable[Identifier], evidence: Evidence
+    ) -> set[str]:
+        """Give the home of an event a node, and link the others to it, strongest first.
 
-    def link(self, a: str, b: str, evidence: Evidence) -> str | None:
-        """Link two identifiers that have nodes; returns the rule that refused it, or None.
-
-        Both the link and its refusal are kept as evidence. Raises Conflict: load and try again.
+        An identifier gets its node and joins a profile in one transaction, so that no crash and no
+        erasure in between leaves it to itself. Returns the idkeys that a rule left out; raises
+        Fenced where any of them is kept out, and Conflict: load and try again.
         """
-        one, other = self.profile(a), self.profile(b)
-        refused = self._refusal(one, other, evidence.trust)
-        if self.links.get((a, b)) or (refused and (a, b) in self.links):
-            return refused
-        due = self.policy.due(self.policy.records["link"], self.now)
-        row: Row = {
-            "event": evidence.event,
-            "source": evidence.source,
-            "trust": evidence.trust,
-            "rule": evidence.rule,
-            "at": evidence.at,
-            "due": due,
-            "ttl": due,
-        }
-        if refused or one is None or other is None:
-            row["refused"] = refused
-            self.rows.put([Put(link_key(a, b), row), Put(link_key(b, a), row)])
+        others = [one for one in others if one != home]
+        if any(self.closed(one.key) for one in (home, *others)):
+            raise keyring.Fenced
+        if home.key not in self.nodes:
+            self._place(home, others, evidence)
+        left_out = set()
+        for one in others:
+            if self._link(home, one, evidence):
+                left_out.add(one.key)
+        return left_out
+
+    def ensure(self, one: Identifier) -> None:
+        """Give an identifier a node, in a profile of its own. Raises Fenced and Conflict."""
+        if self.closed(one.key):
+            raise keyring.Fenced
+        if one.key not in self.nodes:
+            self._create([one], None, [])
+
+    def _place(self, home: Identifier, others: list[Identifier], evidence: Evidence) -> None:
+        """A node for the home: in the profile of the strongest other that has one and may take it,
+        else in a new profile together with the others that have none."""
+        for one in others:
+            profile = self.profile(one.key)
+            if profile and not self._refusal(
+                {home.key: home.type}, profile.members, evidence.trust
+            ):
+                self._create([home], profile, self._links(home, one, evidence))
+                return
+        group, links = [home], []
+        for one in others:
+            members = {other.key: other.type for other in group}
+            refused = self._refusal(members, {one.key: one.type}, evidence.trust)
+            if one.key not in self.nodes and not refused:
+                group.append(one)
+                links += self._links(home, one, evidence)
+        self._create(group, None, links)
+
+    def _create(self, group: list[Identifier], profile: Profile | None, links: list[Put]) -> None:
+        """Nodes for a group, in `profile` or a new one, only while none of them has a fence."""
+        today = int(self.now // DAY)
+        new = profile or Profile(_new_profile_id(self.now), {}, {}, 0)
+        members = {one.key: one.type for one in group}
+        grown = replace(new, members=new.members | members, version=new.version + 1)
+        ends = self._ends()
+        writes: list[Write] = [*links]
+        for one in group:
+            salt = self.keys[one.key].salt or keyring.salt(self.rows, one.key)
+            self.keys[one.key] = replace(self.keys[one.key], salt=salt)
+            bury(self.rows, one.key, self.now)
+            place = traits_key(one.key)
+            sealed = self.world.vault.seal(salt, {"value": one.value, "traits": {}}, place.pk)
+            node = Node(one.key, one.type, new.id, today, today, {}, 1)
+            writes += [
+                Check(keyring.key_of(one.key), when={"salt": salt, "mode": ABSENT}),
+                Put(node_key(one.key), _node_row(node) | ends, when={"pk": ABSENT}),
+                Put(place, {"data": sealed, "version": 1} | ends),
+            ]
+        if profile:
+            unchanged = {"version": profile.version, "state": ABSENT}
+            writes.append(Update(profile_key(new.id), _profile_row(grown) | ends, when=unchanged))
         else:
-            both = Put(link_key(a, b), row), Put(link_key(b, a), row)
-            self.rows.commit(*both, *self._merging(one, other))
+            writes.append(Put(profile_key(new.id), _profile_row(grown) | ends, when={"pk": ABSENT}))
+        self.rows.commit(*writes)
+        self.profiles[new.id] = grown
+        for one in group:
+            self.nodes[one.key] = Node(one.key, one.type, new.id, today, today, {}, 1)
+        for put in links:
+            self.links[put.key.pk[2:], str(put.key.sk)[5:]] = True
+
+    def _link(self, home: Identifier, one: Identifier, evidence: Evidence) -> str | None:
+        """Link an identifier to a home that has a node; returns the rule that refused it, or None.
+
+        Both the link and its refusal are kept as evidence, at both ends.
+        """
+        a, b = home.key, one.key
+        mine, theirs = self.profile(a), self.profile(b)
+        if mine is None or (b in self.nodes and theirs is None):
+            raise Conflict  # it ended or went while we looked
+        together = theirs is not None and mine.id == theirs.id
+        if together and self.links.get((a, b)):
+            return None
+        refused = None
+        if not together:
+            joining = theirs.members if theirs else {b: one.type}
+            refused = self._refusal(mine.members, joining, evidence.trust)
+            if refused and self._prune(mine, theirs):
+                raise Conflict
+        if refused and (a, b) in self.links:
+            return refused
+        links = self._links(home, one, evidence, refused)
+        if refused:
+            self.rows.commit(*links)
+        elif theirs is None:
+            self._create([one], mine, links)
+        elif together:
+            self.rows.commit(
+                *links,
+                Check(profile_key(mine.id), when={"version": mine.version, "state": ABSENT}),
+            )
+        else:
+            self.rows.commit(*links, *self._merging(mine, theirs))
         self.links[a, b] = refused is None
         return refused
 
-    def _refusal(self, one: Profile | None, other: Profile | None, trust: Trust) -> str | None:
-        """The rule that forbids linking identifiers of these two profiles, or None."""
-        if one is None or other is None or one.state or other.state:
-            return "profile_not_active"
-        if one.id == other.id:
-            return None
-        return joining_refusal(one.members, other.members, trust, self.policy)
+    def _links(
+        self, home: Identifier, one: Identifier, evidence: Evidence, refused: str | None = None
+    ) -> list[Put]:
+        """The evidence in both directions, so that erasing either end finds it."""
+        due = self.policy.due(self.policy.records["link"], self.now)
+        row: Row = asdict(evidence) | {"due": due, "ttl": due}
+        if refused:
+            row["refused"] = refused
+        ends = ((home.key, one.key), (one.key, home.key))
+        # A refusal never replaces a link that another worker made meanwhile.
+        when = {"pk": ABSENT} if refused else {}
+        return [Put(link_key(a, b), row, when) for a, b in ends]
+
+    def _refusal(
+        self, one: Mapping[str, str], other: Mapping[str, str], trust: Trust
+    ) -> str | None:
+        return joining_refusal(one, other, trust, self.policy)
+
+    def _prune(self, *profiles: Profile | None) -> bool:
+        """Drop from profiles the members that have ended elsewhere; whether there were any."""
+        pruned = False
+        for profile in profiles:
+            if profile is None:
+                continue
+            living = self._living(profile)
+            if len(living) < len(profile.members):
+                self.rows.update(
+                    Update(
+                        profile_key(profile.id),
+                        set={"members": living, "version": profile.version + 1},
+                        when={"version": profile.version, "state": ABSENT},
+                    )
+                )
+                pruned = True
+        return pruned
+
+    def _living(self, profile: Profile) -> dict[str, str]:
+        """The members whose node still names this profile."""
+        found = self.rows.get([node_key(idkey) for idkey in profile.members], expired=True)
+        return {
+            idkey: type_
+            for idkey, type_ in profile.members.items()
+            if found.get(node_key(idkey), {}).get("profile") == profile.id
+        }
 
     def _merging(self, one: Profile, other: Profile) -> list[Write]:
         """The writes that make two profiles one; the smaller id (the older) survives."""
-        if one.id == other.id:
-            return [Check(profile_key(one.id), when={"version": one.version, "state": ABSENT})]
         survivor, loser = sorted((one, other), key=lambda profile: profile.id)
-        there = self.rows.get([node_key(idkey) for idkey in loser.members], expired=True)
-        moving = [i for i in loser.members if node_key(i) in there]
+        moving = self._living(loser)
         merged = Profile(
             survivor.id,
-            survivor.members | {idkey: loser.members[idkey] for idkey in moving},
+            survivor.members | moving,
             consent.fold_choices(survivor.choices, loser.choices),
             survivor.version + 1,
         )
-        due = self.policy.due(self.policy.records["identifier"], self.now)
         unchanged = {"state": ABSENT}
         writes: list[Write] = [
             Update(
                 profile_key(survivor.id),
-                set=_profile_row(merged) | {"due": due, "ttl": due},
+                set=_profile_row(merged) | self._ends(),
                 when=unchanged | {"version": survivor.version},
             ),
             Delete(profile_key(loser.id), when=unchanged | {"version": loser.version}),
@@ -267,12 +358,14 @@ class Graph:
                 self.nodes[idkey].version += 1
         return writes
 
+    def _ends(self) -> dict[str, int]:
+        due = self.policy.due(self.policy.records["identifier"], self.now)
+        return {"due": due, "ttl": due + SWEEP_SECONDS}
+
     def seen(self, idkeys: Collection[str]) -> None:
         """Move last-seen, and with it the end of node, traits and profile, at most once a day."""
-        today = int(self.now // DAY)
-        due = self.policy.due(self.policy.records["identifier"], self.now)
+        today, ends = int(self.now // DAY), self._ends()
         stale = [n for i in idkeys if (n := self.nodes.get(i)) and n.last < today]
-        ends = {"due": due, "ttl": due}
         for key in {profile_key(node.profile) for node in stale}:
             self.rows.update(Update(key, set=ends, when={"version": PRESENT}))
         for node in stale:
@@ -321,7 +414,7 @@ def insist(work: Callable[[], T], again: Callable[[], None]) -> T:
 
 
 def joining_refusal(
-    one: dict[str, str], other: dict[str, str], trust: Trust, policy: Policy
+    one: Mapping[str, str], other: Mapping[str, str], trust: Trust, policy: Policy
 ) -> str | None:
     """The rule that forbids one profile of the members of two, or None."""
     rules = policy.identifiers

@@ -20,12 +20,17 @@ class Fenced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """What is known of an identifier's key. `since` (epoch seconds) survives a lifted fence."""
+    """What is known of an identifier's key. Times are epoch seconds.
+
+    `since` is when it was fenced; `lifted` when its person registered anew: what happened before
+    then stays out, however late it arrives.
+    """
 
     salt: bytes | None = None
     mode: Mode | None = None
     since: int | None = None
     request: str | None = None
+    lifted: int | None = None
 
 
 def key_of(idkey: str) -> Key:
@@ -35,7 +40,7 @@ def key_of(idkey: str) -> Key:
 def state_of(row: Row | None) -> KeyState:
     if row is None:
         return KeyState()
-    return KeyState(row.get("salt"), row.get("mode"), row.get("since"), row.get("request"))
+    return KeyState(*(row.get(name) for name in ("salt", "mode", "since", "request", "lifted")))
 
 
 def states(rows: Rows, idkeys: Collection[str]) -> dict[str, KeyState]:
@@ -65,9 +70,18 @@ def shred(rows: Rows, idkey: str, mode: Mode, request: str, now: float) -> None:
     )
 
 
-def lift(rows: Rows, idkey: str, since: int) -> None:
-    """A new registration: accept the identifier again, if the fence still is the one seen."""
-    rows.update(Update(key_of(idkey), remove=("mode",), when={"mode": "erase", "since": since}))
+def lift(rows: Rows, idkey: str, since: int, at: int) -> None:
+    """A new registration of time `at`: accept the identifier again, if the fence still is `since`.
+
+    Raises Conflict.
+    """
+    lifted = Update(
+        key_of(idkey),
+        set={"lifted": at},
+        remove=("mode",),
+        when={"mode": "erase", "since": since},
+    )
+    rows.update(lifted)
 
 
 def key_ids(found: dict[str, KeyState]) -> dict[str, str | None]:

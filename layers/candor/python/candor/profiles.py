@@ -279,6 +279,10 @@ def _day(day: int) -> str:
     return _iso(day * DAY * 1000)[:10]
 
 
+def _bounded(number: object) -> bool:
+    return isinstance(number, int) and -(10**14) < number <= 0
+
+
 def _encoded(cursor: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode().rstrip("=")
 
@@ -288,8 +292,8 @@ def _decoded(cursor: str | None) -> list[Any] | None:
         return None
     try:
         day, at, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         day = at = id_ = None
-    if not isinstance(day, int) or not isinstance(at, int) or not isinstance(id_, str):
+    if not (_bounded(day) and _bounded(at) and isinstance(id_, str)):
         raise Refused("bad_cursor", "`cursor` is not one that this API gave.")
     return [day, at, id_]

@@ -7,10 +7,13 @@ was sealed under it must have left the dead-letter queue.
 import base64
 from typing import Any
 
+from candor.errors import Refused
 from candor.ports import Clock, Key, Rows, Update
 from candor.sealing import Damaged, Vault, new_salt
 
 HOUR = 3600
+MOST_BYTES = 1_048_576
+"""Of an SQS message."""
 LIFE_SECONDS = 4 * 86_400 + 2 * HOUR
 """From the start of the hour: the DLQ's four days, the hour itself, and one to spare."""
 
@@ -23,6 +26,7 @@ class Transit:
         self._keys: dict[str, bytes] = {}
 
     def seal(self, message: Any) -> str:
+        """A queue's body. Raises Refused where it would be too long for one."""
         hour = int(self._clock() // HOUR) * HOUR
         salt = self._keys.get(str(hour))
         if salt is None:
@@ -31,12 +35,15 @@ class Transit:
             salt = self._rows.update(Update(_key(hour), once=once))["salt"]
             self._keys = {str(hour): salt}
         envelope = self._vault.seal(salt, message, f"transit/{hour}")
-        return f"{hour}.{base64.b64encode(envelope).decode()}"
+        body = f"{hour}.{base64.b64encode(envelope).decode()}"
+        if len(body) > MOST_BYTES:
+            raise Refused("body_too_large", "This does not fit one message: send fewer events.")
+        return body
 
     def open(self, body: str) -> Any:
         """The message, or None once its key is destroyed. Raises Damaged for anything else."""
         hour, _, text = body.partition(".")
-        if not hour.isascii() or not hour.isdigit():
+        if not hour.isascii() or not hour.isdigit() or len(hour) > 12:
             raise Damaged
         try:
             envelope = base64.b64decode(text, validate=True)

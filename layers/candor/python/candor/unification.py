@@ -5,6 +5,7 @@ on what was read. Whatever stops it midway, the message comes again and nothing 
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from candor import bundles, consents, traits
 from candor.consent import denies, fold_signals, signal, verdict
 from candor.identifiers import Identifier
 from candor.identity import Claim, Evidence, Graph, claim, event_hash, insist
+from candor.keyring import Fenced
 from candor.world import World
 
 Json = dict[str, Any]
@@ -47,6 +49,8 @@ class _Unification:
         self.source = message["source"]
         self.trust = self.source["trust"]
         self.graph = Graph(world)
+        self.said: dict[str, tuple[Identifier, dict[str, list[int]]]] = {}
+        """What this message's events say of consent, for each device."""
         self.events = [
             _Event(sent, claim(ids, self.trust, world.policy))
             for sent in message["events"]
@@ -58,17 +62,20 @@ class _Unification:
         pairs = {pair for event in self.events for pair in _pairs(event.claim)}
         self.graph.load(everyone, pairs)
         for event in self.events:
-            if any(self.graph.keys[one.key].mode for one in event.claim.ids):
+            if any(self._kept_out(one.key, event) for one in event.claim.ids):
                 event.dropped = "fenced"
-        self._record_signals()
+        self._hear_signals()
         for event in self._remaining():
-            if self._allowed(event):
-                self._link(event)
-            else:
-                event.dropped = "no_consent"
+            allowed = self._allowed(event)
+            if allowed or event.claim.device.key in self.said:
+                self._resolve(event)
+            if not allowed:
+                event.dropped = event.dropped or "no_consent"
+        self._record_signals()
         self._write_traits()
         self._write_bundles()
-        self.graph.seen({event.claim.home.key for event in self._remaining()})
+        seen = {one.key for event in self._remaining() for one in event.claim.ids}
+        self._insist(lambda: self.graph.seen(seen), seen)
         return [self._outcome(event) for event in self.events]
 
     def _ids(self, sent: Json) -> list[Identifier]:
@@ -78,9 +85,14 @@ class _Unification:
     def _remaining(self) -> list[_Event]:
         return [event for event in self.events if not event.dropped]
 
-    def _record_signals(self) -> None:
-        """Riding signals: at most one write per device and purpose that changed."""
-        said: dict[str, tuple[_Event, dict[str, list[int]]]] = {}
+    def _kept_out(self, idkey: str, event: _Event) -> bool:
+        """Fenced, being erased, or from before the person registered anew."""
+        before = self.graph.keys[idkey].lifted
+        old = before is not None and event.sent["at"] // 1000 < before
+        return old or self.graph.closed(idkey)
+
+    def _hear_signals(self) -> None:
+        """Fold what the message's events say for each device."""
         for event in self._remaining():
             who = event.claim.device
             unproven = self.trust == "client" and self.policy.identifiers[who.type].known
@@ -90,16 +102,19 @@ class _Unification:
                 if not (granted and unproven)
             }
             if register:
-                before = said.get(who.key, (event, {}))[1]
-                said[who.key] = event, fold_signals(before, register)
-        for event, register in said.values():
-            who = event.claim.device
+                _, before = self.said.get(who.key, (who, {}))
+                self.said[who.key] = who, fold_signals(before, register)
+
+    def _record_signals(self) -> None:
+        """At most one write per device, of the purposes that changed."""
+        for who, register in self.said.values():
 
             def write(who: Identifier = who, register: Any = register) -> None:
-                if self.graph.ensure(who):
-                    consents.record_signals(self.graph, who.key, register, self.source)
+                self.graph.ensure(who)
+                consents.record_signals(self.graph, who.key, register, self.source)
 
-            self._insist(write, [who.key])
+            with suppress(Fenced):
+                self._insist(write, [who.key])
 
     def _allowed(self, event: _Event) -> bool:
         """Whether any purpose lets this event be kept."""
@@ -107,8 +122,11 @@ class _Unification:
         return any(self._may(event, purpose) for purpose in purposes)
 
     def _may(self, event: _Event, purpose: str) -> bool:
-        device = self.graph.nodes.get(event.claim.device.key)
-        signals = device.signals if device else {}
+        """What a device says now counts already; a denial in any of the event's profiles binds."""
+        device = event.claim.device
+        node = self.graph.nodes.get(device.key)
+        said = self.said.get(device.key, (device, {}))[1]
+        signals = fold_signals(node.signals if node else {}, said)
         home = self.graph.profile(event.claim.home.key)
         own = verdict(self.policy, purpose, home.choices if home else {}, signals)
         if not own.allowed:
@@ -116,9 +134,9 @@ class _Unification:
         others = [self.graph.profile(one.key) for one in event.claim.ids]
         return not any(other and denies(other.choices, purpose) for other in others)
 
-    def _link(self, event: _Event) -> None:
-        """Give every identifier of the event a node, and link the others to its home."""
-        ids = event.claim.ids
+    def _resolve(self, event: _Event) -> None:
+        """Give the event's home a node and link the others to it; drop what may not be stored."""
+        made = event.claim
         evidence = Evidence(
             event_hash(event.sent["id"]),
             self.source["id"],
@@ -128,22 +146,14 @@ class _Unification:
         )
 
         def write() -> None:
-            home = event.claim.home
-            if not self.graph.ensure(home):
-                event.dropped = "fenced"
-                return
-            for one in ids:
-                if one == home:
-                    continue
-                if not self.graph.ensure(one):
-                    event.dropped = "fenced"
-                    return
-                refused = self.graph.link(home.key, one.key, evidence)
-                if refused and one == event.claim.person:
-                    event.dropped = "identity_conflict"
-                    return
+            left_out = self.graph.resolve(made.home, made.ids, evidence)
+            if made.person and made.person.key in left_out:
+                event.dropped = "identity_conflict"
 
-        self._insist(write, [one.key for one in ids], _pairs(event.claim))
+        try:
+            self._insist(write, [one.key for one in made.ids], _pairs(made))
+        except Fenced:
+            event.dropped = "fenced"
 
     def _write_traits(self) -> None:
         facts: dict[str, list[traits.Fact]] = {}

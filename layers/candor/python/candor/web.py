@@ -62,6 +62,7 @@ def serve(event: Mapping[str, Any], routes: Routes, failed: Callable[[Exception]
         if operation is None:
             raise NotFound("unknown_path", "There is no such method and path.")
         answer = operation(request)
+        return _response(answer.status, answer.body, answer.headers)
     except Refused as refused:
         return _refusal(refused)
     except Unavailable as cause:
@@ -72,7 +73,6 @@ def serve(event: Mapping[str, Any], routes: Routes, failed: Callable[[Exception]
         failed(defect)
         body = {"success": False, "code": "internal", "message": "Something failed here."}
         return _response(500, body)
-    return _response(answer.status, answer.body, answer.headers)
 
 
 def preflight(_: Request) -> Answer:
