@@ -60,16 +60,19 @@ def drop(objects: Objects, name: str, key_ids: Collection[str]) -> None:
 
 
 def expire(objects: Objects, classes: Iterable[str], now: float) -> int:
-    """Delete what is past its date; returns how many objects."""
+    """Delete what is past its date; returns how many objects.
+
+    Goes by the manifests: each is written before its object, and is deleted after it.
+    """
     today = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
     ended = 0
     for class_ in classes:
-        for key in objects.list(f"{EVENTS}{class_}/"):
-            if key.split("/")[2] > today:
+        for manifest in objects.list(f"{MANIFESTS}{class_}/"):
+            if manifest.split("/")[2] > today:
                 break  # names sort by date
-            name = key.removeprefix(EVENTS).removesuffix(".gz")
-            objects.delete([key])
-            objects.delete([f"{MANIFESTS}{name}.json"])
+            name = manifest.removeprefix(MANIFESTS).removesuffix(".json")
+            objects.delete([f"{EVENTS}{name}.gz"])
+            objects.delete([manifest])
             ended += 1
     return ended
 

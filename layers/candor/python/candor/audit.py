@@ -46,23 +46,29 @@ def tell(
 def append(rows: Rows, policy: Policy, entries: Iterable[Entry], now: float) -> int:
     """Write one block of entries that the log does not have yet; returns how many were new.
 
-    A batch that was written but not acknowledged comes again before any other of its group, so only
-    the last block can hold an entry twice. Raises Conflict where another writer was quicker.
+    A batch that was written but not acknowledged comes again, perhaps with more behind it, before
+    any other of its group; so the blocks that share an entry with it are the newest. Raises
+    Conflict where another writer was quicker.
     """
+    batch = {entry["id"]: entry for entry in entries}
     last = head(rows)
-    known = {entry["id"] for entry in last["entries"]} if last else set()
-    new = [entry for entry in entries if entry["id"] not in known]
+    told: list[Row] = []
+    for block in rows.query("audit", LOG, backward=True):
+        if not any(entry["id"] in batch for entry in block["entries"]):
+            break
+        told.append(block)
+    known = {entry["id"] for block in told for entry in block["entries"]}
+    new = [entry for id_, entry in batch.items() if id_ not in known]
     if new:
         seq = int(last["sk"]) + 1 if last else 0
         due = policy.due(policy.records["audit"], now)
-        ends = {"due": due, "ttl": due}
         previous = last["hash"] if last else GENESIS
         block = {"previous": previous, "entries": new, "policy": policy.hash, "written": int(now)}
-        sealed = block | {"hash": block_hash(seq, block)}
-        rows.commit(Put(Key("audit", LOG, f"{seq:012d}"), sealed | ends, when={"sk": ABSENT}))
-        last = sealed | {"sk": f"{seq:012d}"}
-    if last:
-        rows.put(_index(last, policy, now))
+        block |= {"hash": block_hash(seq, block), "due": due, "ttl": due}
+        rows.commit(Put(Key("audit", LOG, f"{seq:012d}"), block, when={"sk": ABSENT}))
+        told.append(block | {"sk": f"{seq:012d}"})
+    for block in told:
+        rows.put(_index(block))
     return len(new)
 
 
@@ -74,14 +80,19 @@ def block_hash(seq: int, block: Row) -> str:
 
 
 def broken(rows: Rows) -> int | None:
-    """The number of the first block that does not follow from the one before it, or None."""
-    expected, previous = 0, GENESIS
+    """The number of the first block that does not follow from the one before it, or None.
+
+    The oldest blocks end by the policy, so the chain starts at the first that still lives.
+    """
+    expected: int | None = None
+    previous = GENESIS
     for row in rows.query("audit", LOG):
-        if int(row["sk"]) != expected or row["previous"] != previous:
+        seq = int(row["sk"])
+        if expected is None:
+            expected, previous = seq, row["previous"] if seq else GENESIS
+        if seq != expected or row["previous"] != previous or row["hash"] != block_hash(seq, row):
             return expected
-        if row["hash"] != block_hash(expected, row):
-            return expected
-        expected, previous = expected + 1, row["hash"]
+        expected, previous = seq + 1, row["hash"]
     return None
 
 
@@ -104,9 +115,8 @@ def head(rows: Rows) -> Row | None:
     return next(rows.query("audit", LOG, backward=True, limit=1), None)
 
 
-def _index(block: Row, policy: Policy, now: float) -> list[Put]:
-    """Who-saw-me: under each pseudonym, the block that tells of it."""
-    due = policy.due(policy.records["audit"], now)
-    row = {"log": LOG, "due": due, "ttl": due}
+def _index(block: Row) -> list[Put]:
+    """Who-saw-me: under each pseudonym, the block that tells of it, and as long as it does."""
+    row = {"log": LOG, "due": block["due"], "ttl": block["ttl"]}
     about = {pseudonym for entry in block["entries"] for pseudonym in entry["about"]}
     return [Put(Key("audit", f"A#{pseudonym}", block["sk"]), row) for pseudonym in sorted(about)]

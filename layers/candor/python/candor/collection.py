@@ -19,6 +19,7 @@ from candor.credentials import Source
 from candor.errors import Refused
 from candor.identifiers import normal_form
 from candor.policy import DAY, UNNAMED, Policy
+from candor.strict_json import read_json
 
 MOST_BYTES = 500_000
 """Of a request's body, decompressed."""
@@ -85,10 +86,7 @@ def parse(body: bytes) -> Json:
         body = _gunzip(body)
     if len(body) > MOST_BYTES:
         raise Refused("body_too_large", f"A body may have {MOST_BYTES} bytes, decompressed.")
-    try:
-        parsed = json.loads(body, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError):
-        raise Refused("bad_json", "The body is not valid JSON.") from None
+    parsed = read_json(body)
     if not isinstance(parsed, dict):
         raise Refused("bad_json", "The body is not a JSON object.")
     return parsed
@@ -405,14 +403,3 @@ def _gunzip(body: bytes) -> bytes:
     if len(plain) <= MOST_BYTES and not inflate.eof:
         raise Refused("bad_gzip", "The gzipped body is cut short.")
     return plain
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(name)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("not finite")
-    return number

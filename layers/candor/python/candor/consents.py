@@ -4,7 +4,7 @@ A record is never changed, only followed by another. `binds` says which register
 `device` for the signals of the identifier it stands under, `profile` for its profile's choices.
 """
 
-import hashlib
+import hmac
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -218,11 +218,12 @@ def _told(choice: Choice, purpose: str, binds: str) -> Row:
 def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {}) -> Put:
     """One record; the same choice told twice is the same row."""
     content = json.dumps([told, dict(evidence)], sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:24]
+    salt = graph.keys[idkey].salt or b""
+    # Keyed, so that nobody can guess evidence from its digest once the key is gone.
+    digest = hmac.digest(salt, content.encode(), "sha256").hex()[:24]
     due = graph.policy.due(graph.policy.records["consent"], graph.now)
     key = Key("graph", f"I#{idkey}", f"CONSENT#{told['at']:011d}#{digest}")
     row = told | {"received": int(graph.now), "policy": graph.policy.hash, "due": due, "ttl": due}
-    salt = graph.keys[idkey].salt
     if evidence and salt:
         row["evidence"] = graph.world.vault.seal(salt, dict(evidence), f"{key.pk}/{key.sk}")
     return Put(key, row)

@@ -273,7 +273,7 @@ class Graph:
                 Check(profile_key(mine.id), when={"version": mine.version, "state": ABSENT}),
             )
         else:
-            self.rows.commit(*links, *self._merging(mine, theirs))
+            self._merge(mine, theirs, links)
         self.links[a, b] = refused is None
         return refused
 
@@ -322,8 +322,8 @@ class Graph:
             if found.get(node_key(idkey), {}).get("profile") == profile.id
         }
 
-    def _merging(self, one: Profile, other: Profile) -> list[Write]:
-        """The writes that make two profiles one; the smaller id (the older) survives."""
+    def _merge(self, one: Profile, other: Profile, links: list[Put]) -> None:
+        """Make two profiles one; the smaller id (the older) survives."""
         survivor, loser = sorted((one, other), key=lambda profile: profile.id)
         moving = self._living(loser)
         merged = Profile(
@@ -333,30 +333,29 @@ class Graph:
             survivor.version + 1,
         )
         unchanged = {"state": ABSENT}
-        writes: list[Write] = [
+        self.rows.commit(
+            *links,
             Update(
                 profile_key(survivor.id),
                 set=_profile_row(merged) | self._ends(),
                 when=unchanged | {"version": survivor.version},
             ),
             Delete(profile_key(loser.id), when=unchanged | {"version": loser.version}),
-        ]
-        writes += [
-            Update(
-                node_key(idkey),
-                set={"profile": survivor.id},
-                add={"version": 1},
-                when={"profile": loser.id},
-            )
-            for idkey in moving
-        ]
+            *(
+                Update(
+                    node_key(idkey),
+                    set={"profile": survivor.id},
+                    add={"version": 1},
+                    when={"profile": loser.id},
+                )
+                for idkey in moving
+            ),
+        )
         self.profiles[survivor.id] = merged
         self.profiles.pop(loser.id)
-        for idkey in moving:
-            if idkey in self.nodes:
-                self.nodes[idkey].profile = survivor.id
-                self.nodes[idkey].version += 1
-        return writes
+        for node in self.nodes.values():
+            if node.profile == loser.id:
+                node.profile, node.version = survivor.id, node.version + 1
 
     def _ends(self) -> dict[str, int]:
         due = self.policy.due(self.policy.records["identifier"], self.now)

@@ -154,9 +154,10 @@ class View:
         for day, of_day in bundles.days(self.world, salts, 1 - after[0] if after else None):
             placed = [([-day, -event["at"], event["id"]], home, event) for home, event in of_day]
             for place, home, event in sorted(placed, key=lambda one: one[0]):
-                if event["id"] in seen or (after and place <= after):
-                    continue
+                again = event["id"] in seen
                 seen.add(event["id"])
+                if again or (after and place <= after):
+                    continue
                 name = "(unnamed)" if event.get("unnamed") else event["name"]
                 purposes = self.world.policy.event(event["name"]).purposes
                 if self._may(f"event:{name}", purposes, event.get("by", home)):

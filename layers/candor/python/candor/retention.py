@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from candor import archive, erasure
 from candor.erasure import Erasure
+from candor.errors import Clash
 from candor.identity import bury, node_key
 from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update, Workflow
 
@@ -39,8 +40,10 @@ def sweep(work: Erasure, workflow: Workflow, more: Callable[[], bool]) -> Swept:
     after = Key("keys", place["after"]) if place else None
     for row in rows.scan("keys", after=after, expired=True):
         if not more():
-            rows.update(Update(PLACE, set={"after": row["pk"]}))
+            if after:
+                rows.update(Update(PLACE, set={"after": after.pk}))
             return swept
+        after = Key("keys", row["pk"])
         if "#" not in row["pk"]:
             _sweep_identifier(work, row, swept)
         elif row.get("due", work.clock()) < work.clock():
@@ -66,9 +69,13 @@ def _sweep_identifier(work: Erasure, row: Row, swept: Swept) -> None:
 def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
     for row in work.rows.scan("requests"):
         stuck = row["created"] + GRACE < work.clock()
-        if row["status"] == "pending" and stuck:
-            erasure.advance(work, workflow, row["pk"])
-            swept.requests += 1
-        elif row["status"] == "running" and workflow.state(erasure.execution(row)) == "failed":
-            erasure.fail(work, row["pk"])
-            swept.requests += 1
+        try:
+            if row["status"] == "pending" and stuck:
+                erasure.advance(work, workflow, row["pk"])
+            elif row["status"] == "running" and workflow.state(erasure.execution(row)) == "failed":
+                erasure.fail(work, row["pk"])
+            else:
+                continue
+        except (Clash, Conflict):
+            continue  # another request has the person, or somebody else took it up
+        swept.requests += 1

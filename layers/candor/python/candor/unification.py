@@ -93,7 +93,8 @@ class _Unification:
 
     def _hear_signals(self) -> None:
         """Fold what the message's events say for each device."""
-        for event in self._remaining():
+        self.said = {}
+        for event in (event for event in self.events if event.dropped != "fenced"):
             who = event.claim.device
             unproven = self.trust == "client" and self.policy.identifiers[who.type].known
             register = {
@@ -107,6 +108,7 @@ class _Unification:
 
     def _record_signals(self) -> None:
         """At most one write per device, of the purposes that changed."""
+        self._hear_signals()  # without the events that turned out to be fenced
         for who, register in self.said.values():
 
             def write(who: Identifier = who, register: Any = register) -> None:
@@ -160,7 +162,8 @@ class _Unification:
         for event in self._remaining():
             home, device = event.claim.home.key, event.claim.device.key
             for name, value in event.sent["traits"].items():
-                if any(self._may(event, p) for p in self.policy.traits[name].purposes):
+                named = self.policy.traits.get(name)  # a policy may change while events wait
+                if named and any(self._may(event, purpose) for purpose in named.purposes):
                     by = None if device == home else device
                     fact = traits.Fact(name, value, event.sent["at"], self.source["id"], by)
                     facts.setdefault(home, []).append(fact)

@@ -14,9 +14,12 @@ from urllib.parse import unquote
 
 from candor.errors import Busy, NotFound, Refused
 from candor.ports import Unavailable
+from candor.strict_json import read_json
 
 Json = dict[str, Any]
 RETRY_SECONDS = 2
+MOST_BYTES = 16_384
+"""Of a call's JSON body; collection has its own bounds."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Retry-Count",
@@ -37,10 +40,9 @@ class Request:
     body: bytes
 
     def json(self) -> Any:
-        try:
-            return json.loads(self.body or b"{}")
-        except (ValueError, RecursionError):
-            raise Refused("bad_json", "The body is not valid JSON.") from None
+        if len(self.body) > MOST_BYTES:
+            raise Refused("body_too_large", f"A body may have {MOST_BYTES} bytes.")
+        return read_json(self.body or b"{}")
 
 
 @dataclass(frozen=True, slots=True)

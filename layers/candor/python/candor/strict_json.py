@@ -1,0 +1,25 @@
+"""JSON as RFC 8259 has it; Python's reader takes NaN and Infinity as well."""
+
+import json
+from typing import Any
+
+from candor.errors import Refused
+
+
+def read_json(text: bytes) -> Any:
+    """Any JSON value. Raises Refused, whatever the bytes."""
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise Refused("bad_json", "The body is not valid JSON.") from None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("not finite")
+    return number
