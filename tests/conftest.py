@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from botocore.config import Config
+from hypothesis import HealthCheck, settings
 from localstack_client.session import Session  # type: ignore[import-untyped]
 
 REGION = "us-east-1"
@@ -37,6 +38,26 @@ os.environ |= {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+
+# CI draws the same examples every time; the long run draws new ones, and many.
+slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile(
+    "ci",
+    max_examples=40,
+    stateful_step_count=15,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=slow_is_fine,
+)
+settings.register_profile(
+    "long",
+    max_examples=1500,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=slow_is_fine,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 Clients = Callable[[str], Any]
 """Makes a boto3 client of a service, by its name."""

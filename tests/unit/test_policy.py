@@ -1,0 +1,133 @@
+"""policy.yaml: mistakes fail the build, and functions read what it says."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from candor.policy import DAY, UNNAMED, Policy
+from cli.policy import compile_policy, main
+from tests.worlds import SHIPPED, YAML
+
+TEXT = YAML.read_text()
+Written = dict[str, Any]
+ATTRIBUTES = [
+    (kind, name)
+    for kind in ("identifiers", "traits", "events")
+    for name in yaml.safe_load(TEXT)[kind]
+]
+
+
+def edited(change: Callable[[Written], object]) -> str:
+    written = yaml.safe_load(TEXT)
+    change(written)
+    text: str = yaml.safe_dump(written)
+    return text
+
+
+@pytest.mark.parametrize("field", ["purposes", "retention", "erasure", "sensitivity"])
+def test_no_attribute_may_leave_out_why_how_long_and_how_it_goes(field: str) -> None:
+    without = edited(lambda w: [w[kind][name].pop(field) for kind, name in ATTRIBUTES])
+
+    with pytest.raises(ValidationError) as mistakes:
+        compile_policy(without)
+
+    told = {mistake["loc"] for mistake in mistakes.value.errors()}
+    assert told == {(kind, name, field) for kind, name in ATTRIBUTES}
+
+
+MISTAKES: dict[str, Callable[[Written], object]] = {
+    "a purpose that is not defined": lambda w: w["traits"]["plan"].update(purposes=["fun"]),
+    "no purpose": lambda w: w["traits"]["plan"].update(purposes=[]),
+    "a class that is not defined": lambda w: w["events"]["page"].update(retention="ages"),
+    "a consent category for nothing": lambda w: w["consent_categories"].update(x=["fun"]),
+    "no purpose `service`": lambda w: w["purposes"].pop("service"),
+    "no class `unnamed`": lambda w: w["retention"].pop("unnamed"),
+    "no time": lambda w: w["retention"].update(behaviour=0),
+    "half a day": lambda w: w["retention"].update(behaviour=0.5),
+    "identifiers that end before their events": lambda w: w["records"].update(identifier=90),
+    "two types of one rank": lambda w: w["identifiers"]["email"].update(priority=1),
+    "no user_id": lambda w: w["identifiers"].pop("user_id"),
+    "no anonymous_id": lambda w: w["identifiers"].pop("anonymous_id"),
+    "more than a merge can hold": lambda w: w["identifiers"]["email"].update(limit=91),
+    "a field nobody knows": lambda w: w["traits"]["plan"].update(colour="red"),
+    "a purpose without a basis": lambda w: w["purposes"]["analytics"].pop("basis"),
+    "a basis that law does not know": lambda w: w["purposes"]["analytics"].update(basis="because"),
+    "a purpose that says nothing": lambda w: w["purposes"]["analytics"].update(description="x"),
+    "an event without its properties": lambda w: w["events"]["page"].pop("properties"),
+    "a pattern that is none": lambda w: w["never_identifiers"].append("[^@"),
+    "a version of later": lambda w: w.update(version=2),
+    "no context": lambda w: w.pop("context"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_fails_the_build(mistake: str) -> None:
+    with pytest.raises(ValidationError):
+        compile_policy(edited(MISTAKES[mistake]))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "42", "version: 1"])
+def test_something_else_is_no_policy(text: str) -> None:
+    with pytest.raises(ValidationError):
+        compile_policy(text)
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "policy.yaml", tmp_path / "policy.json"
+
+    for wrong in ("retention: {behaviour: [", edited(MISTAKES["a pattern that is none"])):
+        source.write_text(wrong)
+        assert main(["compile", str(source), str(out)]) == 1
+        assert str(source) in capsys.readouterr().err
+    assert main(["build"]) == 2
+    assert not out.exists()
+
+
+def test_the_shipped_policy_compiles_to_what_functions_read(tmp_path: Path) -> None:
+    out = tmp_path / "policy.json"
+
+    assert main(["compile", str(YAML), str(out)]) == 0
+    compiled = Policy.of(json.loads(out.read_bytes()))
+    assert compiled == SHIPPED
+    assert set(compiled.events) == set(yaml.safe_load(TEXT)["events"])
+
+
+def test_the_hash_names_the_content_and_not_its_spelling() -> None:
+    shipped = compile_policy(TEXT)["hash"]
+
+    assert compile_policy(edited(lambda _: None))["hash"] == shipped  # no comments, other order
+    assert compile_policy(TEXT.replace("behaviour: 90", "behaviour: 91"))["hash"] != shipped
+
+
+def test_categories_match_in_any_case_as_sdks_send_them() -> None:
+    written = edited(lambda w: w["consent_categories"].update(ADs=["marketing"]))
+
+    assert Policy.of(compile_policy(written)).categories["ads"] == ("marketing",)
+    wanted = {"analytics", "personalization", "marketing", "advertising", "functional"}
+    assert wanted <= set(SHIPPED.categories), "Segment's and RudderStack's examples use these"
+
+
+@given(st.integers(1, 36_500), st.floats(0, 4e9))
+def test_something_ends_with_its_utc_day_so_many_days_later(days: int, since: float) -> None:
+    due = SHIPPED.due(days, since)
+
+    assert due % DAY == 0
+    assert days * DAY < due - since <= (days + 1) * DAY
+
+
+def test_what_the_catalogue_does_not_name_is_served_for_a_day_at_most() -> None:
+    unnamed = SHIPPED.event("Wishlist Shared")
+
+    assert unnamed.purposes == {"service"}
+    assert SHIPPED.retention[unnamed.retention] == SHIPPED.retention[UNNAMED] == 1
+
+
+def test_identifiers_outlive_every_event_that_is_stored_under_them() -> None:
+    assert SHIPPED.records["identifier"] >= max(SHIPPED.retention.values())

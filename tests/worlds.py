@@ -1,0 +1,278 @@
+"""Candor in memory, as the example shop runs it, and the few moves that tests make in it."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from candor import archive, collection, consents, erasure, unification
+from candor.consent import Mechanism
+from candor.credentials import Source
+from candor.identifiers import Identifier, Identifiers
+from candor.identity import MOST_MEMBERS
+from candor.keyring import Mode
+from candor.policy import Policy
+from candor.ports import Key, Row, Table, Unavailable
+from candor.profiles import View, view
+from candor.sealing import Vault
+from candor.unification import Outcome
+from candor.world import World
+from cli.policy import compile_policy
+from tests.fakes import FakeClock, FakeObjects, FakeQueue, FakeRows, FakeSigner, FakeWorkflow
+
+Json = dict[str, Any]
+
+NOW = 1_790_000_000.0
+"""2026-09-21, early in the afternoon."""
+YAML = Path(__file__).parents[1] / "policy.yaml"
+WEB = Source("web", "web shop", "website", "client")
+APP = Source("app", "app", "app", "client")
+CRM = Source("crm", "CRM", "crm", "server")
+GRAPH: Table = "graph"
+
+
+@cache
+def _compiled() -> str:
+    return json.dumps(compile_policy(YAML.read_text()))
+
+
+def policy(change: Callable[[Json], object] = lambda _: None) -> Policy:
+    """The shipped policy, compiled; `change` edits its compiled form first."""
+    compiled: Json = json.loads(_compiled())
+    change(compiled)
+    return Policy.of(compiled)
+
+
+SHIPPED = policy()
+
+
+def sent(type_: str, id_: str, ago: float = 0, **fields: Any) -> Json:
+    """An event as an SDK sends it, which happened `ago` seconds before NOW."""
+    stated = datetime.fromtimestamp(NOW - ago, UTC).isoformat()
+    return {"type": type_, "messageId": id_, "timestamp": stated, **fields}
+
+
+def order(id_: str, ago: float = 0, **fields: Any) -> Json:
+    """An event that needs no consent."""
+    properties = {"order_id": id_, "total": 9}
+    return sent("track", id_, ago, event="Order Completed", properties=properties, **fields)
+
+
+def says(**categories: bool) -> Json:
+    """An event's context that carries a consent signal."""
+    return {"consent": {"categoryPreferences": categories}}
+
+
+class Shop:
+    """A world over stores in memory."""
+
+    def __init__(self, rules: Policy = SHIPPED, now: float = NOW) -> None:
+        self.clock = FakeClock(now)
+        self.rows = FakeRows(self.clock)
+        self.objects = FakeObjects()
+        self.queue = FakeQueue()
+        self.workflow = FakeWorkflow()
+        self.signer = FakeSigner()
+        self.policy = rules
+        self.world = World(
+            self.rows, Vault({1: "m" * 64}), Identifiers(rules, "h" * 64), rules, self.clock
+        )
+        self.erasure = erasure.Erasure(
+            self.rows, rules, self.clock, self.objects, (self.queue,), recovery_days=1
+        )
+
+    def id(self, text: str) -> Identifier:
+        """`user_id:42` as an identifier."""
+        type_, _, value = text.partition(":")
+        one = self.world.identifiers.make(type_, value)
+        assert one is not None
+        return one
+
+    def message(self, source: Source, *events: Json, keep_unnamed: bool = False) -> Json:
+        """What collection puts into the queue, as it comes out of it."""
+        now = self.clock()
+        body = {"batch": list(events)}
+        collected = collection.collect(body, "batch", self.policy, now, keep_unnamed=keep_unnamed)
+        assert not collected.refused, collected.refused
+        message = collection.message(collected.events, source, now)
+        taken: Json = json.loads(json.dumps(message))
+        return taken
+
+    def unify(self, message: Json) -> list[Outcome]:
+        return unification.unify(json.loads(json.dumps(message)), self.world)
+
+    def send(self, source: Source, *events: Json) -> list[Outcome]:
+        return self.unify(self.message(source, *events))
+
+    def choose(
+        self,
+        who: str | tuple[str, ...],
+        purposes: dict[str, bool],
+        source: Source = CRM,
+        *,
+        ago: float = 0,
+        mechanism: Mechanism = "preference_center",
+        evidence: Json | None = None,
+    ) -> None:
+        names = (who,) if isinstance(who, str) else who
+        choice = consents.Choice(
+            ids=tuple(self.id(name) for name in names),
+            purposes=purposes,
+            at=self.clock() - ago,
+            mechanism=mechanism,
+            evidence=evidence or {},
+            source=source.id,
+            trust=source.trust,
+        )
+        consents.choose(self.world, choice)
+
+    def view(self, who: str, purpose: str = "service") -> View:
+        return view(self.world, self.id(who), purpose)
+
+    def read(self, who: str, purpose: str = "service") -> Json:
+        """All that a reader learns of a person, but for the evidence of links."""
+        person = self.view(who, purpose)
+        return {
+            "traits": person.traits(verbose=True),
+            "events": person.events(limit=500)[0],
+            "identifiers": person.identifiers(),
+            "consents": person.consents(),
+        }
+
+    def read_for_all(self, who: str) -> dict[str, Json]:
+        return {purpose: self.read(who, purpose) for purpose in self.policy.purposes}
+
+    def state(self, who: str, purpose: str) -> str:
+        state: str = self.view(who).consents()[purpose]["state"]
+        return state
+
+    def event_ids(self, who: str, purpose: str = "service") -> list[str]:
+        return [event["messageId"] for event in self.view(who, purpose).events(limit=500)[0]]
+
+    def acknowledge(self, who: str, mode: Mode = "erase") -> str:
+        """Ask for an erasure; returns the request's id. The person is fenced and unreadable."""
+        opened = erasure.open_request(
+            self.erasure, self.world.vault, self.id(who), mode, verified_by="a test", principal="t"
+        )
+        row = erasure.advance(self.erasure, self.workflow, opened["pk"])
+        request: str = row["pk"]
+        return request
+
+    def erase(self, who: str, mode: Mode = "erase") -> str:
+        """Ask for an erasure and do it to its end."""
+        request = self.acknowledge(who, mode)
+        for store in ("graph", "events", "archive", "queues"):
+            erasure.erase(self.erasure, store, request)
+        assert erasure.verify(self.erasure, request)["clean"]
+        erasure.certify(self.erasure, self.signer, request)
+        return request
+
+    def archive(self) -> None:
+        archive.store(self.objects, self.rows.held("events"))
+
+    def expire(self) -> None:
+        """What DynamoDB's own expiry does some time after `ttl`."""
+        for table in ("keys", "graph", "events", "requests", "audit"):
+            ended = [r for r in self.rows.held(table) if r.get("ttl", NOW * 9) <= self.clock()]
+            self.rows.delete([Key(table, row["pk"], row.get("sk")) for row in ended])
+
+    def node(self, who: str) -> Row | None:
+        return self.row("NODE", f"I#{self.id(who).key}")
+
+    def row(self, sort: str, partition: str) -> Row | None:
+        rows = [r for r in self.rows.held(GRAPH) if (r["pk"], r["sk"]) == (partition, sort)]
+        return rows[0] if rows else None
+
+    def profiles(self) -> set[frozenset[str]]:
+        """The idkeys of each profile."""
+        rows = [row for row in self.rows.held(GRAPH) if row["sk"] == "PROFILE"]
+        return {frozenset(row["members"]) for row in rows}
+
+    def people(self, *names: Iterable[str]) -> set[frozenset[str]]:
+        """`profiles`, written by names."""
+        return {frozenset(self.id(name).key for name in of_one) for of_one in names}
+
+
+def broken_rules(shop: Shop) -> list[str]:
+    """What is wrong with the graph as it lies in the table; a sound one answers []."""
+    now, rows = shop.clock(), shop.rows.held(GRAPH)
+    nodes = {row["pk"][2:]: row for row in rows if row["sk"] == "NODE"}
+    profiles = {row["pk"][2:]: row for row in rows if row["sk"] == "PROFILE"}
+    sealed = {row["pk"][2:]: row for row in rows if row["sk"] == "TRAITS"}
+    salts = {row["pk"]: row.get("salt") for row in shop.rows.held("keys")}
+    wrong = []
+    for idkey, node in nodes.items():
+        home = profiles.get(node["profile"])
+        if node["due"] <= now:
+            continue
+        if home is None or home["due"] <= now:
+            wrong.append("a node names a profile that is not there")
+        elif home["members"].get(idkey) != node["type"]:
+            wrong.append("a node names a profile that does not list it")
+        elif "state" in home:
+            wrong.append("a node names a profile that is not active")
+        row = sealed.get(idkey)
+        if not row or not shop.world.vault.open(salts.get(idkey), row["data"], row["pk"]):
+            wrong.append("a node's value does not open")
+    for profile in profiles.values():
+        living = {i: t for i, t in profile["members"].items() if i in nodes}
+        if any(profiles.get(nodes[idkey]["profile"]) is not profile for idkey in living):
+            wrong.append("a profile lists a node that names another one")
+        counts = Counter(profile["members"].values())
+        if any(shop.policy.identifiers[type_].limit < n for type_, n in counts.items()):
+            wrong.append("a profile holds more of a type than the policy allows")
+        if len(profile["members"]) > MOST_MEMBERS:
+            wrong.append("a profile is too big to merge")
+    links = {(row["pk"][2:], row["sk"][5:]): row for row in rows if row["sk"].startswith("LINK#")}
+    if any((b, a) not in links for a, b in links):
+        wrong.append("a link is told at one end only")
+    return wrong
+
+
+class Recording:
+    """The calls that a tap saw: each with its name, its phase and its detail."""
+
+    def __init__(self, rows: FakeRows) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        rows.tap = lambda call, detail: self.calls.append((call, detail))
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+    def before(self, *names: str) -> list[Any]:
+        """The details of these calls, as they were made."""
+        return [detail for call, detail in self.calls if call in [f"{n}:before" for n in names]]
+
+
+def recorded(shop: Shop, work: Callable[[], object]) -> Recording:
+    """The store calls that `work` makes."""
+    recording = Recording(shop.rows)
+    try:
+        work()
+    finally:
+        shop.rows.tap = None
+    return recording
+
+
+def crash_at(shop: Shop, place: int, work: Callable[[], object]) -> bool:
+    """Run `work`; at its store call's `place`-th step the store is gone. False: it has fewer."""
+    steps = 0
+
+    def tap(call: str, detail: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > place:
+            raise Unavailable(call)
+
+    shop.rows.tap = tap
+    try:
+        work()
+    except Unavailable:
+        return True
+    finally:
+        shop.rows.tap = None
+    return False
