@@ -95,6 +95,8 @@ def choose(world: World, choice: Choice) -> None:
     graph.load(keys, pairs)
     if granting and _register_anew(graph, choice, proven=proven):
         graph.load(keys, pairs)
+    if any(choice.at < (graph.keys[key].lifted or 0) for key in keys):
+        return  # from before the person registered anew
     try:
         insist(lambda: _resolve(graph, choice, made), lambda: graph.load(keys, pairs))
         _record_all(graph, choice, made, proven=proven)
@@ -115,7 +117,7 @@ def _record_all(graph: Graph, choice: Choice, made: Claim, *, proven: bool) -> N
     granted = set(choice.purposes) - denied
     for one in made.ids:
         binding = denied | granted if proven and one == made.person else denied
-        if binding and one.key in graph.nodes:
+        if binding:
             _bind_profile(graph, one, choice, binding)
     if granted and not (proven and made.person):
         _bind_device(graph, made.device, choice, granted)

@@ -26,6 +26,7 @@ from candor.ports import (
     Rows,
     Unavailable,
     Update,
+    When,
     Write,
 )
 from candor.world import World
@@ -128,26 +129,29 @@ class Graph:
         self.profiles: dict[str, Profile] = {}
         self.links: dict[tuple[str, str], bool] = {}
         """Pairs that have a LINK, and whether it is an accepted one."""
+        self.ended: dict[tuple[str, str], int] = {}
+        """Pairs whose LINK has ended and still lies there, with its `due`."""
 
     def load(self, idkeys: Collection[str], pairs: Collection[tuple[str, str]] = ()) -> None:
         """Read (again) the keys and nodes of these identifiers, their profiles, links of pairs."""
         found = self.rows.get(
-            [
-                *(keyring.key_of(idkey) for idkey in idkeys),
-                *(node_key(idkey) for idkey in idkeys),
-                *(link_key(a, b) for a, b in pairs),
-            ]
+            [make(idkey) for idkey in idkeys for make in (keyring.key_of, node_key)]
         )
+        # Conditions see a link that has ended until DynamoDB removes it, so it is read too.
+        links = self.rows.get([link_key(a, b) for a, b in pairs], expired=True)
         for idkey in idkeys:
             self.keys[idkey] = keyring.state_of(found.get(keyring.key_of(idkey)))
             self.nodes.pop(idkey, None)
             if row := found.get(node_key(idkey)):
                 self.nodes[idkey] = _node(idkey, row)
         for pair in pairs:
-            row = found.get(link_key(*pair))
+            row = links.get(link_key(*pair))
             self.links.pop(pair, None)
-            if row:
+            self.ended.pop(pair, None)
+            if row and row["due"] > self.now:
                 self.links[pair] = "refused" not in row
+            elif row:
+                self.ended[pair] = row["due"]
         profiles = {node.profile for idkey in idkeys if (node := self.nodes.get(idkey))}
         found = self.rows.get([profile_key(id_) for id_ in profiles])
         for id_ in profiles:
@@ -287,7 +291,9 @@ class Graph:
             row["refused"] = refused
         ends = ((home.key, one.key), (one.key, home.key))
         # A refusal never replaces a link that another worker made meanwhile.
-        when = {"pk": ABSENT} if refused else {}
+        ended = self.ended.get((home.key, one.key))
+        free: When = {"pk": ABSENT} if ended is None else {"due": ended}
+        when = free if refused else {}
         return [Put(link_key(a, b), row, when) for a, b in ends]
 
     def _refusal(
