@@ -302,7 +302,7 @@ class Graph:
         return joining_refusal(one, other, trust, self.policy)
 
     def _prune(self, *profiles: Profile | None) -> bool:
-        """Drop from profiles the members that have ended elsewhere; whether there were any."""
+        """Drop from profiles the members that are theirs no more; whether there were any."""
         pruned = False
         for profile in profiles:
             if profile is None:
@@ -320,8 +320,8 @@ class Graph:
         return pruned
 
     def _living(self, profile: Profile) -> dict[str, str]:
-        """The members whose node still names this profile."""
-        found = self.rows.get([node_key(idkey) for idkey in profile.members], expired=True)
+        """The members that have not ended and whose node still names this profile."""
+        found = self.rows.get([node_key(idkey) for idkey in profile.members])
         return {
             idkey: type_
             for idkey, type_ in profile.members.items()
