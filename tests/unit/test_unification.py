@@ -1,0 +1,405 @@
+"""Unification: duplicates, order, retries and crashes change nothing that a reader sees."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candor import bundles, traits
+from candor.credentials import Source
+from candor.ports import Unavailable
+from tests.worlds import (
+    APP,
+    CRM,
+    NOW,
+    WEB,
+    Json,
+    Shop,
+    broken_rules,
+    crash_at,
+    order,
+    policy,
+    recorded,
+    says,
+    sent,
+)
+
+ANN = "user_id:42"
+
+# Traits are folds.
+
+facts = st.tuples(
+    st.sampled_from([1, "1", True, 1.0, None, "x", [1], {"a": 1}]),
+    st.sampled_from([0, 1000, 2000]),
+    st.sampled_from(["web", "crm"]),
+    st.none() | st.just("device"),
+).map(list)
+registers = st.dictionaries(st.sampled_from(["plan", "name"]), facts, max_size=2)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal as a reader gets it: True is not 1."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+@given(registers, registers, registers)
+def test_traits_fold_alike_in_any_order_and_number(one: Json, two: Json, three: Json) -> None:
+    folded = traits.fold(one, two, three)
+
+    assert same(traits.fold(three, one, two), folded)
+    assert same(traits.fold(traits.fold(two, three), one), folded)
+    assert same(traits.fold(folded, folded, two), folded)
+
+
+@pytest.mark.parametrize("values", [(1, True), (0, False), (1, 1.0), ("1", 1), (None, 0)])
+def test_the_same_moments_values_fold_alike_when_stored(values: tuple[Any, Any]) -> None:
+    seen = []
+    for turn in (values, values[::-1]):
+        shop = Shop()
+        for value in turn:
+            shop.send(CRM, sent("identify", repr(value), userId="42", traits={"plan": value}))
+        seen.append(json.dumps(shop.read(ANN)["traits"]))
+
+    assert seen[0] == seen[1]
+
+
+def test_the_latest_fact_stands_however_late_an_older_one_arrives() -> None:
+    shop = Shop()
+    shop.send(CRM, sent("identify", "m2", ago=60, userId="42", traits={"plan": "gold"}))
+    shop.send(CRM, sent("identify", "m1", ago=600, userId="42", traits={"plan": "free"}))
+
+    assert shop.view(ANN).traits() == {"plan": "gold"}
+
+
+# Anything twice, in any order, cut anyhow.
+
+CLIENTS = ("anonymousId", ["a1", "a2", "a3"])
+TRAITS = st.dictionaries(
+    st.sampled_from(["name", "plan", "company"]),
+    st.sampled_from(["x", "y", 1, None, ["z"]]),
+    max_size=2,
+)
+AGO = st.sampled_from([0, 60, 120, 90_000, 200_000])
+SIGNALS = st.dictionaries(st.sampled_from(["marketing", "personalization"]), st.booleans())
+
+
+def named(event: Json, source: Source) -> Json:
+    """The same event has the same messageId, and another source's has another."""
+    text = json.dumps([event, source.id], sort_keys=True)
+    return {**event, "messageId": hashlib.sha256(text.encode()).hexdigest()[:12]}
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> tuple[Source, Json]:
+    """Something that needs no consent, so that no order can make it unwelcome."""
+    source = draw(st.sampled_from([WEB, APP, CRM]))
+    event = draw(
+        st.sampled_from(
+            [order("", draw(AGO)), sent("identify", "", draw(AGO), traits=draw(TRAITS))]
+        )
+    )
+    event["context"] = says(analytics=True, **draw(SIGNALS))
+    if draw(st.booleans()):
+        event["anonymousId"] = draw(st.sampled_from(["a1", "a2", "a3"]))
+    if source is CRM:
+        event["userId"] = "42"
+        if draw(st.booleans()):
+            event["context"]["traits"] = {"email": "ann@example.com"}
+    elif "anonymousId" not in event or draw(st.booleans()):
+        event["context"]["device"] = {"id": "d1"}
+    return source, named(event, source)
+
+
+JOINED = named(
+    sent("identify", "", userId="42", anonymousId="a1", context={"device": {"id": "d1"}}), CRM
+)
+histories = st.lists(happenings(), min_size=1, max_size=8)
+
+
+def told(shop: Shop, history: list[tuple[Source, list[Json]]]) -> Any:
+    """What readers see after these requests."""
+    for source, events in history:
+        shop.send(source, *events)
+    shop.send(CRM, JOINED)
+    assert broken_rules(shop) == []
+    return shop.read_for_all(ANN)
+
+
+@given(histories, st.data())
+def test_duplicates_order_and_retries_change_nothing(
+    history: list[tuple[Source, Json]], data: st.DataObject
+) -> None:
+    requests = [(source, [event]) for source, event in history]
+    arrival = data.draw(st.permutations([*requests, *data.draw(st.permutations(requests))]))
+
+    assert told(Shop(), arrival) == told(Shop(), requests)
+
+
+@given(histories, st.data())
+def test_events_cut_differently_into_requests_read_the_same(
+    history: list[tuple[Source, Json]], data: st.DataObject
+) -> None:
+    cuts: list[tuple[Source, list[Json]]] = []
+    for source in (WEB, APP, CRM):
+        of_source = [event for sender, event in history if sender is source]
+        while of_source:
+            size = data.draw(st.integers(1, len(of_source)))
+            cuts.append((source, of_source[:size]))
+            overlap = data.draw(st.integers(0, 1)) if size > 1 else 0
+            of_source = of_source[size - overlap :]
+
+    assert told(Shop(), cuts) == told(Shop(), [(s, [e]) for s, e in history])
+
+
+def test_a_retried_batch_is_stored_once() -> None:
+    """The archive hears of INSERT only: a retry must overwrite, and never insert again."""
+    shop = Shop()
+    batch = [order(f"o{n}", ago=n * 40_000, userId="42", anonymousId=f"a{n % 3}") for n in range(9)]
+    batch.append(sent("page", "p1", anonymousId="a1", context=says(analytics=True)))
+    message = shop.message(CRM, *batch)
+    shop.unify(message)
+    first = {(row["pk"], row["sk"]): row["n"] for row in shop.rows.held("events")}
+    seen = shop.read(ANN)
+
+    shop.clock.advance(3600)
+    retried = shop.message(CRM, *[{**event, "sentAt": _now(shop)} for event in batch])
+    for again in (message, retried):
+        shop.unify(again)
+
+    assert {(row["pk"], row["sk"]): row["n"] for row in shop.rows.held("events")} == first
+    assert shop.read(ANN)["events"] == seen["events"]
+
+
+def _now(shop: Shop) -> str:
+    stamp: str = sent("x", "", ago=NOW - shop.clock())["timestamp"]
+    return stamp
+
+
+def test_a_bundle_is_named_by_all_that_was_sent_whatever_consent_drops() -> None:
+    sorts = set()
+    for granted in (True, False):
+        shop = Shop()
+        shop.send(WEB, sent("page", "p0", anonymousId="a1", context=says(analytics=granted)))
+        kept = sent("page", "p1", anonymousId="a1", context=says(marketing=True))
+        shop.send(WEB, *([kept] if granted else []), order("o1", anonymousId="a1"))
+        shop.clock.advance(60)
+        shop.send(WEB, order("o2", anonymousId="a1"))
+        sorts.add(max(row["sk"] for row in shop.rows.held("events") if row["class"] != "behaviour"))
+
+    assert len(sorts) == 1
+
+
+@given(st.lists(st.integers(1, 30_000), min_size=1, max_size=40))
+def test_bundles_are_cut_alike_every_time_and_never_too_big(sizes: list[int]) -> None:
+    events = [
+        {"properties": {"x": "y" * size}, "context": {}, "name": "n", "id": str(number)}
+        for number, size in enumerate(sizes)
+    ]
+
+    parts = list(bundles.cut(events, lambda event: event))
+
+    assert [event for part in parts for event in part] == events
+    assert parts == list(bundles.cut(iter(events), lambda event: event))
+    assert all(len(json.dumps(part)) <= bundles.MOST_BYTES + 40 * len(part) for part in parts)
+
+
+def test_no_bundle_holds_more_than_its_number_of_events() -> None:
+    shop = Shop()
+    shop.send(CRM, *(order(f"o{n}", userId="42") for n in range(600)))
+
+    assert sorted(row["n"] for row in shop.rows.held("events")) == [88, 256, 256]
+    events, cursor = shop.view(ANN).events(limit=500)
+    assert cursor
+    assert len(events) + len(shop.view(ANN).events(500, cursor)[0]) == 600
+
+
+def test_many_events_of_one_person_are_one_write() -> None:
+    shop = Shop()
+    events = [order(f"o{n}", ago=n, userId="42") for n in range(100)]
+
+    calls = recorded(shop, lambda: shop.send(CRM, *events))
+
+    (bundle,) = calls.before("rows.put")
+    assert len(bundle) == 1
+    assert calls.before("rows.query") == [], "nothing is read to know whether it was there"
+
+
+# Crashes.
+
+
+def work(shop: Shop) -> None:
+    """A visitor signs up, is refused as somebody else, and comes from the CRM."""
+    everything = says(analytics=True, marketing=False)
+    signed_up = sent("identify", "i1", userId="42", anonymousId="a1", traits={"name": "Ann"})
+    seen = sent("page", "p1", anonymousId="a1", context=everything)
+    shop.send(WEB, seen, signed_up, order("o1", anonymousId="a1", userId="42"))
+    shop.send(CRM, sent("identify", "i2", userId="43", anonymousId="a1", traits={"plan": "free"}))
+    known = {"email": "ann@example.com", "plan": "gold"}
+    shop.send(CRM, sent("identify", "i3", userId="42", traits=known), order("o2", userId="42"))
+
+
+def choose(shop: Shop) -> None:
+    both = {"marketing": True, "personalization": False}
+    shop.choose((ANN, "anonymous_id:a1"), both, CRM, evidence={"form": "7"})
+    shop.choose("anonymous_id:a9", {"analytics": True}, WEB)
+
+
+def merged(shop: Shop) -> None:
+    shop.send(CRM, order("o3", userId="42", anonymousId="a8"))
+    shop.send(WEB, sent("identify", "i8", anonymousId="a8", context={"device": {"id": "d8"}}))
+
+
+def nothing(shop: Shop) -> None:
+    pass
+
+
+def others(shop: Shop) -> None:
+    shop.send(WEB, order("o4", anonymousId="a8"), order("o5", anonymousId="a9"))
+
+
+@pytest.mark.parametrize(
+    ("before", "done", "who"),
+    [
+        (nothing, work, ANN),
+        (work, work, ANN),
+        (work, choose, ANN),
+        (others, merged, "anonymous_id:a8"),
+    ],
+)
+def test_a_crash_at_any_store_call_and_a_repeat_leave_what_no_crash_leaves(
+    before: Callable[[Shop], None], done: Callable[[Shop], None], who: str
+) -> None:
+    whole = Shop()
+    before(whole)
+    done(whole)
+    expected, size = whole.read_for_all(who), len(whole.rows.held("graph"))
+
+    crashed, place = True, -1
+    while crashed:
+        place += 1
+        shop = Shop()
+        before(shop)
+        crashed = crash_at(shop, place, lambda shop=shop: done(shop))  # type: ignore[misc]
+        assert broken_rules(shop) == [], f"after a crash at step {place}"
+        done(shop)
+        assert broken_rules(shop) == []
+        assert shop.read_for_all(who) == expected
+        assert len(shop.rows.held("graph")) == size, f"after a crash at step {place}"
+    assert place > 20
+
+
+def test_an_outage_is_told_as_one() -> None:
+    shop = Shop()
+    message = shop.message(CRM, order("o1", userId="42"))
+
+    def tap(call: str, detail: Any) -> None:
+        raise Unavailable(call)
+
+    shop.rows.tap = tap
+    with pytest.raises(Unavailable):
+        shop.unify(message)
+
+
+# What is dropped, and why.
+
+
+def test_each_event_has_its_outcome_and_none_is_personal() -> None:
+    shop = Shop()
+    page = sent("page", "p1", anonymousId="a1", name="ann@example.com")
+
+    outcomes = shop.send(WEB, page, order("o1", anonymousId="a1"))
+
+    assert [(o.type, o.name, o.source, o.outcome, o.reason) for o in outcomes] == [
+        ("page", "page", "web", "dropped", "no_consent"),
+        ("track", "Order Completed", "web", "stored", ""),
+    ]
+
+
+def test_a_custom_events_name_is_not_told_in_outcomes() -> None:
+    shop = Shop()
+    event = sent("track", "m1", userId="42", event="Ann Smith's Birthday")
+
+    (outcome,) = shop.unify(shop.message(CRM, event, keep_unnamed=True))
+
+    assert outcome.name == "(unnamed)"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_consent_of_the_same_request_counts_wherever_it_stands_in_it(before: bool) -> None:
+    shop = Shop()
+    pages = [
+        sent("page", "p1", anonymousId="a1", context=says(analytics=True)),
+        sent("page", "p2", anonymousId="a1"),
+    ]
+
+    shop.send(WEB, *(pages if before else reversed(pages)))
+
+    assert set(shop.event_ids("anonymous_id:a1", "analytics")) == {"p1", "p2"}
+
+
+def test_a_trait_without_its_consent_is_not_stored() -> None:
+    shop = Shop()
+    about = {"name": "Ann", "favourite_category": "shoes"}
+    shop.send(WEB, sent("identify", "i1", anonymousId="a1", traits=about))
+    shop.choose("anonymous_id:a1", {"marketing": True, "personalization": True}, WEB)
+
+    assert shop.view("anonymous_id:a1", "privacy_rights").traits() == {"name": "Ann"}
+
+
+def test_a_denial_of_any_of_an_events_people_keeps_it_out() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"analytics": False})
+    page = sent("page", "p1", userId="42", anonymousId="a1", context=says(analytics=True))
+
+    (outcome,) = shop.send(CRM, page)
+
+    assert outcome.reason == "no_consent"
+
+
+def test_a_message_of_before_a_policy_change_keeps_only_what_is_still_named() -> None:
+    shop = Shop()
+    about = {"plan": "gold", "name": "Ann", "email": "ann@example.com"}
+    event = sent("identify", "i1", userId="42", traits=about, context=says(marketing=True))
+    message = shop.message(CRM, event)
+
+    def without(compiled: Json) -> None:
+        del compiled["traits"]["plan"], compiled["identifiers"]["email"]
+        del compiled["purposes"]["sale_share"]
+        compiled["consent_categories"]["advertising"] = ["marketing"]
+
+    later = Shop(policy(without))
+    later.unify(message)
+
+    assert later.view(ANN).traits() == {"email": "ann@example.com", "name": "Ann"}
+    assert [one["type"] for one in later.view(ANN).identifiers()] == ["user_id"]
+
+
+def test_nothing_that_was_sent_is_readable_where_it_is_held() -> None:
+    shop = Shop()
+    canaries = {
+        "email": "canary-email@example.com",
+        "phone": "+4915550001111",
+        "name": "Canary Name",
+        "address": {"street": "Canary Street"},
+    }
+    context = {"device": {"id": "canary-device"}, "timezone": "Canary/Zone", **says(analytics=True)}
+    ids: Json = {"userId": "canary-user", "anonymousId": "canary-anonymous"}
+    page = {"title": "Canary Title", "url": "https://example.com/canary-url"}
+    shop.send(
+        CRM,
+        sent("identify", "canary-message-1", **ids, traits=canaries, context=context),
+        sent("page", "canary-message-2", **ids, properties=page, context=context),
+        order("canary-message-3", **ids),
+    )
+    shop.choose("user_id:canary-user", {"marketing": False}, evidence={"spoken": "Canary Evidence"})
+    shop.acknowledge("email:other@example.com")
+
+    held = repr(shop.rows.held()).lower()
+
+    assert "canary" not in held
+    assert "4915550001111" not in held
+    assert shop.view("user_id:canary-user").traits()["name"] == "Canary Name", "and yet it is there"
