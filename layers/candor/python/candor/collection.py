@@ -18,7 +18,7 @@ from typing import Any
 from candor.credentials import Source
 from candor.errors import Refused
 from candor.identifiers import normal_form
-from candor.policy import DAY, UNNAMED, Policy
+from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Policy
 from candor.strict_json import read_json
 
 MOST_BYTES = 500_000
@@ -173,8 +173,7 @@ class _Reading:
         if not isinstance(type_, str) or type_ not in TYPES:
             raise _Refusal("unknown_type", f"`type` is one of {', '.join(sorted(TYPES))}.")
         name = self._name(type_)
-        rule = self.policy.event(name)
-        unnamed = name not in self.policy.events
+        rule = self.policy.events.get(name, UNNAMED_EVENT)
         context = self._object("context")
         ids = self._identifiers(type_, context)
         at, day = self._times(batch_sent_at)
@@ -196,7 +195,7 @@ class _Reading:
             "context": {k: v for k, v in context.items() if k in self.policy.context_kept},
             "consent": consent,
         }
-        if unnamed:
+        if rule is UNNAMED_EVENT:
             event["unnamed"] = True
         self._note_consent(rule.purposes, consent)
         return event

@@ -46,6 +46,9 @@ class Attribute:
     properties: frozenset[str] | None = None
 
 
+UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     hash: str
@@ -103,9 +106,9 @@ class Policy:
         """The one that was built into the layer."""
         return cls.of(json.loads(Path(__file__).with_name("policy.json").read_bytes()))
 
-    def event(self, name: str) -> Attribute:
-        """The catalogue's entry; what it does not name was let through by `UNNAMED_EVENTS=keep`."""
-        return self.events.get(name) or Attribute(frozenset({"service"}), UNNAMED)
+    def event(self, name: str, *, unnamed: bool = False) -> Attribute | None:
+        """The catalogue's entry, or that of what `UNNAMED_EVENTS=keep` let through; else None."""
+        return self.events.get(name) or (UNNAMED_EVENT if unnamed else None)
 
     def due(self, days: int, since: float) -> int:
         """When something of `since` (epoch seconds) ends: the end of its UTC day, `days` later."""

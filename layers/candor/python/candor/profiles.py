@@ -158,9 +158,12 @@ class View:
                 seen.add(event["id"])
                 if again or (after and place <= after):
                     continue
-                name = "(unnamed)" if event.get("unnamed") else event["name"]
-                purposes = self.world.policy.event(event["name"]).purposes
-                if self._may(f"event:{name}", purposes, event.get("by", home)):
+                unnamed = event.get("unnamed", False)
+                rule = self.world.policy.event(event["name"], unnamed=unnamed)
+                if rule is None:
+                    continue  # named once, and no longer
+                name = "(unnamed)" if unnamed else event["name"]
+                if self._may(f"event:{name}", rule.purposes, event.get("by", home)):
                     yield place, event
 
     def _may(self, name: str, purposes: frozenset[str], signal_of: str) -> bool:

@@ -14,6 +14,7 @@ from candor.consent import denies, fold_signals, signal, verdict
 from candor.identifiers import Identifier
 from candor.identity import Claim, Evidence, Graph, claim, event_hash, insist
 from candor.keyring import Fenced
+from candor.policy import Attribute
 from candor.world import World
 
 Json = dict[str, Any]
@@ -34,6 +35,7 @@ class Outcome:
 class _Event:
     sent: Json
     claim: Claim
+    rule: Attribute | None
     dropped: str = ""
 
 
@@ -51,18 +53,24 @@ class _Unification:
         self.graph = Graph(world)
         self.said: dict[str, tuple[Identifier, dict[str, list[int]]]] = {}
         """What this message's events say of consent, for each device."""
-        self.events = [
-            _Event(sent, claim(ids, self.trust, world.policy))
-            for sent in message["events"]
-            if (ids := self._ids(sent))
-        ]
+        self.events: list[_Event] = []
+        self.nobodys: list[Json] = []
+        for sent in message["events"]:
+            rule = self.policy.event(sent["name"], unnamed=sent.get("unnamed", False))
+            if ids := self._ids(sent):
+                made = claim(ids, self.trust, self.policy)
+                self.events.append(_Event(sent, made, rule))
+            else:
+                self.nobodys.append(sent)  # the policy has changed while it waited
 
     def run(self) -> list[Outcome]:
         everyone = {one.key for event in self.events for one in event.claim.ids}
         pairs = {pair for event in self.events for pair in _pairs(event.claim)}
         self.graph.load(everyone, pairs)
         for event in self.events:
-            if any(self._kept_out(one.key, event) for one in event.claim.ids):
+            if event.rule is None:
+                event.dropped = "not_in_policy"  # which may change while events wait
+            elif any(self._kept_out(one.key, event) for one in event.claim.ids):
                 event.dropped = "fenced"
         self._hear_signals()
         for event in self._remaining():
@@ -76,7 +84,8 @@ class _Unification:
         self._write_bundles()
         seen = {one.key for event in self._remaining() for one in event.claim.ids}
         self._insist(lambda: self.graph.seen(seen), seen)
-        return [self._outcome(event) for event in self.events]
+        lost = [self._outcome(sent, "no_identifier") for sent in self.nobodys]
+        return [self._outcome(event.sent, event.dropped) for event in self.events] + lost
 
     def _ids(self, sent: Json) -> list[Identifier]:
         made = [self.world.identifiers.make(type_, value) for type_, value in sent["ids"]]
@@ -120,7 +129,7 @@ class _Unification:
 
     def _allowed(self, event: _Event) -> bool:
         """Whether any purpose lets this event be kept."""
-        purposes = self.policy.event(event.sent["name"]).purposes
+        purposes = event.rule.purposes if event.rule else ()
         return any(self._may(event, purpose) for purpose in purposes)
 
     def _may(self, event: _Event, purpose: str) -> bool:
@@ -179,10 +188,9 @@ class _Unification:
         """All valid events of a home, class and day name the bundle; those allowed are in it."""
         groups: dict[tuple[str, str, int], list[_Event]] = {}
         for event in self.events:
-            if event.sent["type"] in ("identify", "alias"):
+            if event.rule is None or event.sent["type"] in ("identify", "alias"):
                 continue
-            class_ = self.policy.event(event.sent["name"]).retention
-            group = event.claim.home.key, class_, event.sent["day"]
+            group = event.claim.home.key, event.rule.retention, event.sent["day"]
             groups.setdefault(group, []).append(event)
         puts = []
         for (home, class_, _), group_events in groups.items():
@@ -201,11 +209,10 @@ class _Unification:
     ) -> None:
         insist(work, lambda: self.graph.load([*idkeys], [*pairs]))
 
-    def _outcome(self, event: _Event) -> Outcome:
-        sent = event.sent
+    def _outcome(self, sent: Json, dropped: str) -> Outcome:
         name = "(unnamed)" if sent.get("unnamed") else sent["name"]
-        outcome = "dropped" if event.dropped else "stored"
-        return Outcome(sent["type"], name, self.source["id"], outcome, event.dropped)
+        outcome = "dropped" if dropped else "stored"
+        return Outcome(sent["type"], name, self.source["id"], outcome, dropped)
 
 
 def _pairs(made: Claim) -> list[tuple[str, str]]:
