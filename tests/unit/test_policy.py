@@ -123,8 +123,9 @@ def test_something_ends_with_its_utc_day_so_many_days_later(days: int, since: fl
 
 
 def test_what_the_catalogue_does_not_name_is_served_for_a_day_at_most() -> None:
-    unnamed = SHIPPED.event("Wishlist Shared")
+    unnamed = SHIPPED.event("Wishlist Shared", unnamed=True)
 
+    assert unnamed is not None
     assert unnamed.purposes == {"service"}
     assert SHIPPED.retention[unnamed.retention] == SHIPPED.retention[UNNAMED] == 1
 
