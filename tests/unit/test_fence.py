@@ -416,7 +416,7 @@ def test_in_no_order_does_anything_readable_outlive_the_certificate(town: Town, 
     for schedule, wrong, worker in orders(town, SCENES[name]):
         assert not wrong, schedule
         seen[repr(worker.result)] += 1
-    assert seen.total() > 500, "there were hardly any orders"
+    assert seen.total() > 300, "there were hardly any orders"
     assert len(seen) > 1 or "choice" in name, "the order made no difference"
 
 

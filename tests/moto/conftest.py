@@ -1,0 +1,364 @@
+"""The deployed stack, on moto: the template's own stores, and its functions in this process.
+
+CloudFormation (moto's) makes the stores and resolves every function's variables from the template;
+what moto cannot make that way is made by hand. A function sees exactly its own variables. What AWS
+does between functions, the `Cloud` does: routes of the API, batches of the queues, the stream, and
+the tasks of the state machine.
+"""
+
+import base64
+import importlib.util
+import io
+import json
+import logging
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+
+import candor.wiring
+from candor import credentials
+from candor.policy import Policy
+from candor.stores.clients import client
+from candor.wiring import Wiring
+from cli.policy import compile_policy
+from tests import lint_template
+from tests.conftest import REGION
+
+Json = dict[str, Any]
+NAME = "candor"
+NATIVE = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket")
+DEADLINE_SECONDS = 60
+POLICY = json.dumps(compile_policy((lint_template.ROOT / "policy.yaml").read_text()))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Function:
+    """One Lambda function: a fresh module, its variables, one environment of it."""
+
+    def __init__(self, name: str, variables: dict[str, str], clock: Callable[[], float]) -> None:
+        path = lint_template.ROOT / "functions" / name / f"{name}_function.py"
+        spec = importlib.util.spec_from_file_location(f"fresh_{name}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        self.module: ModuleType = importlib.util.module_from_spec(spec)
+        with pytest.MonkeyPatch.context() as environment:
+            for variable, value in variables.items():
+                environment.setenv(variable, value)
+            spec.loader.exec_module(self.module)
+        # The environment is shared with all other functions here, and theirs is not.
+        self.module.wiring = Wiring(variables)
+        self.module.wiring.clock = clock
+        self._lock = Lock()
+
+    def __call__(self, event: Json) -> Any:
+        """As the runtime invokes it: JSON in and out, one at a time, a failure's text is logged."""
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
+        with self._lock:
+            try:
+                return json.loads(json.dumps(self.module.handler(_json(event), context)))
+            except Exception:
+                print(traceback.format_exc())
+                raise
+
+
+class Cloud:
+    """The stack. `later` moves every function's clock."""
+
+    def __init__(self) -> None:
+        self.later = 0.0
+        self.template = lint_template.template()
+        self.outputs = self._deploy()
+        self.functions = {
+            name.removesuffix("Function").lower(): self._function(name)
+            for name in self._of_type("AWS::Serverless::Function")
+        }
+        self._routes = [
+            (event["Properties"]["Method"].upper(), event["Properties"]["Path"], name)
+            for name in self.functions
+            for event in self._events(name)
+            if event["Type"] == "Api"
+        ]
+        self._streamed = 0
+        rows = self.functions["privacy"].module.wiring.rows
+        issue = credentials.issue
+        self.write_keys = {
+            trust: issue(rows, _source(trust), time.time())[1] for trust in ("client", "server")
+        }
+        self.tokens = {
+            role: issue(rows, _token(role), time.time())[1] for role in ("admin", "dpo", "analyst")
+        }
+
+    def clock(self) -> float:
+        return time.time() + self.later
+
+    # What the template says
+
+    def _of_type(self, *types: str) -> Json:
+        resources = self.template["Resources"].items()
+        return {name: one for name, one in resources if one["Type"] in types}
+
+    def _events(self, name: str) -> list[Json]:
+        properties = self.template["Resources"][f"{name.capitalize()}Function"]["Properties"]
+        return list(properties.get("Events", {}).values())
+
+    def _variables(self, name: str) -> Json:
+        own = self.template["Resources"][name]["Properties"]["Environment"]["Variables"]
+        shared: Json = self.template["Globals"]["Function"]["Environment"]["Variables"]
+        return {**shared, **own}
+
+    def _function(self, name: str) -> Function:
+        names = enumerate(self._variables(name))
+        variables = {variable: self.outputs[f"{name}{n}"] for n, variable in names}
+        return Function(name.removesuffix("Function").lower(), variables, self.clock)
+
+    def _deploy(self) -> dict[str, str]:
+        """Outputs of the stack; each function's variables are among them."""
+        resources = self._of_type(*NATIVE)
+        outputs: Json = {
+            f"{name}{n}": {"Value": value}
+            for name in self._of_type("AWS::Serverless::Function")
+            for n, value in enumerate(self._variables(name).values())
+        }
+        queues = {f"{name}Url": {"Value": {"Ref": name}} for name in self._of_type(NATIVE[1])}
+        kept = ("AWSTemplateFormatVersion", "Parameters", "Mappings", "Conditions")
+        template = {part: self.template[part] for part in kept}
+        body = json.dumps(template | {"Resources": resources, "Outputs": outputs | queues})
+        for place, arn in self._by_hand():
+            body = body.replace(json.dumps(place), json.dumps(arn))
+        cloudformation = boto3.client("cloudformation")
+        local = [{"ParameterKey": "Configuration", "ParameterValue": "local"}]
+        cloudformation.create_stack(StackName=NAME, TemplateBody=body, Parameters=local)  # type: ignore[arg-type]
+        (stack,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def _by_hand(self) -> Iterator[tuple[Json, str]]:
+        """What moto's CloudFormation makes not at all, or not where its APIs look for it."""
+        for name, resource in self._of_type("AWS::SecretsManager::Secret").items():
+            wanted = resource["Properties"]["GenerateSecretString"]
+            text = secrets.token_hex(wanted["PasswordLength"] // 2)
+            if "GenerateStringKey" in wanted:
+                filled = json.loads(wanted["SecretStringTemplate"])
+                text = json.dumps(filled | {wanted["GenerateStringKey"]: text})
+            made = boto3.client("secretsmanager").create_secret(Name=name, SecretString=text)
+            yield {"Fn::GetAtt": [name, "Id"]}, made["ARN"]
+        key = self.template["Resources"]["SigningKey"]["Properties"]
+        kms = boto3.client("kms")
+        made_key = kms.create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
+        yield {"Fn::GetAtt": ["SigningKey", "Arn"]}, made_key["KeyMetadata"]["Arn"]
+        machine = self.template["Resources"]["ErasureMachine"]["Properties"]
+        erase = f"arn:aws:lambda:{REGION}:123456789012:function:erase"
+        substituted = {"EraseFunctionArn": erase, "SettleSeconds": "0"}
+        assert substituted.keys() == machine["DefinitionSubstitutions"].keys()
+        text = (lint_template.ROOT / machine["DefinitionUri"]).read_text()
+        made_machine = boto3.client("stepfunctions").create_state_machine(
+            name=f"{NAME}-erasure",
+            definition=re.sub(r"\$\{(\w+)}", lambda match: substituted[match[1]], text),
+            roleArn="arn:aws:iam::123456789012:role/states",
+        )
+        yield {"Ref": "ErasureMachine"}, made_machine["stateMachineArn"]
+
+    # What AWS does between the functions
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, key: str = "", **headers: str
+    ) -> Answer:
+        """A request to the API; `path` may have a query. Its body arrives as base64, as any does
+        where `BinaryMediaTypes` is */*."""
+        path, _, query = path.partition("?")
+        for verb, resource, name in self._routes:
+            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(resource))
+            match = re.fullmatch(pattern, path)
+            if verb == method and match:
+                break
+        else:
+            raise LookupError(f"the template has no {method} {path}")
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        event = {
+            "resource": resource,
+            "path": path,
+            "httpMethod": method,
+            "headers": {"Content-Type": "application/json", **headers},
+            "queryStringParameters": dict(p.split("=") for p in query.split("&")) if query else None,
+            "pathParameters": {n: quote(v) for n, v in match.groupdict().items()} or None,
+            "requestContext": {"resourcePath": resource, "stage": "v1"},
+            "body": None if body is None else base64.b64encode(text).decode(),
+            "isBase64Encoded": body is not None,
+        }
+        answer = self.functions[name](event)
+        assert answer["headers"]["Content-Type"] == "application/json"
+        return Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"]))
+
+    def pump(self) -> None:
+        """Let everything that waits in queues and the stream arrive."""
+        while self._queue("EventsQueue", "unify") or self._queue("AuditQueue", "audit"):
+            pass
+        self.stream()
+
+    def _queue(self, queue: str, name: str) -> int:
+        sqs, url = boto3.client("sqs"), self.outputs[f"{queue}Url"]
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        if messages:
+            records = [sqs_record(one["Body"], one["MessageId"]) for one in messages]
+            answer = self.functions[name]({"Records": records})
+            assert answer == {"batchItemFailures": []}
+            for one in messages:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
+        return len(messages)
+
+    def stream(self) -> list[Json]:
+        """Hand what was inserted since the last time to the archive function, as its filter says."""
+        table = boto3.client("dynamodb").describe_table(TableName=f"{NAME}-events")["Table"]
+        streams = boto3.client("dynamodbstreams")
+        arn = table["LatestStreamArn"]
+        shards = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+        records: list[Any] = []
+        for shard in shards:
+            iterator = streams.get_shard_iterator(
+                StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            records += streams.get_records(ShardIterator=iterator)["Records"]
+        fresh, self._streamed = records[self._streamed :], len(records)
+        inserted = [record for record in fresh if record["eventName"] == "INSERT"]
+        if inserted:
+            self.functions["archive"]({"Records": inserted})
+        return inserted
+
+    def settled(self, request: str, run: str = "") -> str:
+        """How the execution for a request ended."""
+        machine = self.functions["privacy"].module.wiring._environ["ERASURE_MACHINE_ARN"]
+        execution = machine.replace(":stateMachine:", ":execution:") + f":{request}{run}"
+        states = boto3.client("stepfunctions")
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            status = states.describe_execution(executionArn=execution)["status"]
+            if status != "RUNNING":
+                return str(status)
+            time.sleep(0.02)
+        raise TimeoutError("the execution did not end")
+
+    def invoke(self, **parameters: Any) -> Json:
+        """Lambda's Invoke, for the tasks of the state machine."""
+        name = parameters["FunctionName"].rpartition(":")[2]
+        try:
+            answer, failed = self.functions[name](json.loads(parameters["Payload"])), {}
+        except Exception as error:  # noqa: BLE001  the runtime tells the caller of any
+            answer = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            failed = {"FunctionError": "Unhandled"}
+        return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
+
+    def held(self) -> str:
+        """Everything in every table, bucket and queue, as text."""
+        dynamodb, s3, sqs = boto3.client("dynamodb"), boto3.client("s3"), boto3.client("sqs")
+        found: list[Any] = []
+        for table in dynamodb.list_tables()["TableNames"]:
+            found += dynamodb.scan(TableName=table)["Items"]
+        for bucket in s3.list_buckets()["Buckets"]:
+            for entry in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+                body = s3.get_object(Bucket=bucket["Name"], Key=entry["Key"])["Body"].read()
+                found += [entry["Key"], body]
+        for url in sqs.list_queues()["QueueUrls"]:
+            hidden = {"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 0}
+            found += sqs.receive_message(**hidden).get("Messages", [])
+        return repr(found)
+
+
+def sqs_record(body: str, message_id: str = "m") -> Json:
+    return {"messageId": message_id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"}
+
+
+def _json(value: Any) -> Any:
+    """As it arrives at a function: bytes of a stream's records are base64."""
+    return json.loads(json.dumps(value, default=_encoded))
+
+
+def _encoded(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def _source(trust: str) -> Json:
+    return {"kind": "source", "name": trust, "source": "website", "trust": trust}
+
+
+def _token(role: str) -> Json:
+    purposes = ["service", "analytics", "marketing", "privacy_rights"]
+    return {"kind": "token", "name": role, "role": role, "purposes": purposes}
+
+
+Logs = Callable[[], str]
+"""All that the functions have printed so far."""
+
+
+@pytest.fixture
+def logs(capsys: pytest.CaptureFixture[str]) -> Logs:
+    said: list[str] = []
+
+    def read() -> str:
+        captured = capsys.readouterr()
+        said.append(captured.out + captured.err)
+        return "".join(said)
+
+    return read
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Iterator[Cloud]:
+    # The built layer has the compiled policy beside the module; the source tree has not.
+    monkeypatch.setattr(Policy, "load", lambda: Policy.of(json.loads(POLICY)))
+    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+        made = Cloud()
+        monkeypatch.setattr(lambda_eval_utils, "boto_client_for", lambda **_: made)
+        monkeypatch.setattr(retrier_decl, "time", SimpleNamespace(sleep=lambda _: None))
+        yield made
+    for name in made.functions:
+        # Its handler holds the stream that pytest captured for this test.
+        logging.Logger.manager.loggerDict.pop(name, None)
+
+
+Refuse = Callable[[str, str, int, str], None]
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Refuse:
+    """Make AWS answer one operation of a service with an error, for clients made from now on."""
+
+    def sabotage(service: str, operation: str, status: int, code: str) -> None:
+        from botocore.awsrequest import AWSResponse
+
+        def answer(request: Any, **_: Any) -> AWSResponse:
+            body = json.dumps({"__type": code, "message": "ann-canary@example.com is no good"})
+            headers = {"x-amzn-errortype": code, "content-type": "application/x-amz-json-1.0"}
+            raw = SimpleNamespace(stream=lambda *a, **k: iter([body.encode()]))
+            return AWSResponse(request.url, status, headers, raw)
+
+        def sabotaged(name: str) -> Any:
+            made = client(name)
+            if name == service:
+                event = f"before-send.{service}.{operation}"
+                made.meta.events.register_first(event, answer)
+            return made
+
+        monkeypatch.setattr(candor.wiring, "client", sabotaged)
+
+    return sabotage
