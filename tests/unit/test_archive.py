@@ -1,0 +1,207 @@
+"""The archive: sealed, found by key without opening anything, rewritten without the erased."""
+
+import gzip
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from candor import archive
+from candor.policy import DAY
+from candor.ports import Row, Unavailable
+from candor.sealing import key_id
+from tests.fakes import FakeObjects
+from tests.worlds import CRM, NOW, Shop, order, says, sent
+
+
+def archived() -> Shop:
+    """Two people's events of two classes and several days."""
+    shop = Shop()
+    for person in ("42", "43"):
+        events = [order(f"o{person}{n}", ago=n * DAY, userId=person) for n in range(3)]
+        page = sent("page", f"p{person}", userId=person, context=says(analytics=True))
+        shop.send(CRM, *events, page)
+    shop.archive()
+    return shop
+
+
+def lines(objects: FakeObjects) -> list[Row]:
+    bodies = [body for key, body in sorted(objects.objects.items()) if key.startswith("events/")]
+    return [json.loads(line) for body in bodies for line in gzip.decompress(body).splitlines()]
+
+
+def manifests(objects: FakeObjects) -> dict[str, dict[str, int]]:
+    return {
+        key[len("manifests/") : -len(".json")]: json.loads(body)
+        for key, body in objects.objects.items()
+        if key.startswith("manifests/")
+    }
+
+
+def kid(shop: Shop, who: str) -> str:
+    row = next(row for row in shop.rows.held("keys") if row["pk"] == shop.id(who).key)
+    return key_id(row["salt"]).hex()
+
+
+def test_every_bundle_is_archived_sealed_as_it_lies_in_the_table() -> None:
+    shop = archived()
+
+    held = {(row["pk"], row["sk"]) for row in shop.rows.held("events")}
+    assert {(row["pk"], row["sk"]) for row in lines(shop.objects)} == held
+    assert len(held) == 8
+    everything = b"".join(gzip.decompress(b) if b[:1] == b"\x1f" else b for b in _bodies(shop))
+    for personal in (b"o42", b"Order", b"page", b"user_id"):
+        assert personal not in everything
+
+
+def _bodies(shop: Shop) -> list[bytes]:
+    return list(shop.objects.objects.values())
+
+
+def test_an_objects_name_says_its_class_and_when_it_ends() -> None:
+    shop = archived()
+
+    for row in lines(shop.objects):
+        date = datetime.fromtimestamp(row["due"], UTC).strftime("%Y-%m-%d")
+        assert any(name.startswith(f"{row['class']}/{date}/") for name in manifests(shop.objects))
+    assert len(manifests(shop.objects)) == 4
+
+
+def test_the_same_batch_of_the_stream_overwrites_itself() -> None:
+    shop = archived()
+    before = dict(shop.objects.objects)
+
+    shop.archive()
+    archive.store(shop.objects, reversed(shop.rows.held("events")))
+
+    assert set(shop.objects.objects) == set(before)
+    assert len(lines(shop.objects)) == 8
+
+
+def test_each_manifest_counts_what_its_object_holds_for_each_key() -> None:
+    shop = archived()
+    ann, bob = kid(shop, "user_id:42"), kid(shop, "user_id:43")
+
+    assert all(counts == {ann: 1, bob: 1} for counts in manifests(shop.objects).values())
+    assert sum(count for _, count in archive.naming(shop.objects, [ann])) == 4
+    assert sum(count for _, count in archive.naming(shop.objects, [ann, bob])) == 8
+    assert list(archive.naming(shop.objects, ["00" * 8])) == []
+
+
+def test_a_person_is_found_without_opening_an_object() -> None:
+    shop = archived()
+    read: list[str] = []
+    shop.objects.tap = lambda call, key: read.append(key) if call == "objects.get:before" else None
+
+    list(archive.naming(shop.objects, [kid(shop, "user_id:42")]))
+
+    assert read
+    assert all(key.startswith("manifests/") for key in read)
+
+
+def test_an_object_is_rewritten_without_one_person_and_keeps_the_other() -> None:
+    shop = archived()
+    ann, bob = kid(shop, "user_id:42"), kid(shop, "user_id:43")
+
+    for name, _ in list(archive.naming(shop.objects, [ann])):
+        archive.drop(shop.objects, name, [ann])
+
+    assert {row["pk"] for row in lines(shop.objects)} == {shop.id("user_id:43").key}
+    assert all(counts == {bob: 1} for counts in manifests(shop.objects).values())
+
+
+def test_an_object_that_would_be_empty_goes_with_its_manifest() -> None:
+    shop = archived()
+    both = [kid(shop, "user_id:42"), kid(shop, "user_id:43")]
+
+    for name, _ in list(archive.naming(shop.objects, both)):
+        archive.drop(shop.objects, name, both)
+
+    assert shop.objects.objects == {}
+
+
+def test_objects_end_on_their_day_with_their_manifests() -> None:
+    shop = archived()
+    policy = shop.policy
+    due = policy.due(policy.retention["behaviour"], NOW)
+
+    assert archive.expire(shop.objects, policy.retention, due - 1) == 0
+    assert archive.expire(shop.objects, policy.retention, due) == 1
+    assert {row["class"] for row in lines(shop.objects)} == {"transaction"}
+    assert archive.expire(shop.objects, policy.retention, due + 4000 * DAY) == 3
+    assert shop.objects.objects == {}
+
+
+def drop_ann(shop: Shop) -> None:
+    ann = kid(shop, "user_id:42")
+    for name, _ in list(archive.naming(shop.objects, [ann])):
+        archive.drop(shop.objects, name, [ann])
+
+
+def drop_everybody(shop: Shop) -> None:
+    both = [kid(shop, "user_id:42"), kid(shop, "user_id:43")]
+    for name, _ in list(archive.naming(shop.objects, both)):
+        archive.drop(shop.objects, name, both)
+
+
+def end_everything(shop: Shop) -> None:
+    archive.expire(shop.objects, shop.policy.retention, NOW + 4000 * DAY)
+
+
+def store_again(shop: Shop) -> None:
+    shop.archive()
+
+
+@pytest.mark.parametrize("work", [drop_ann, drop_everybody, end_everything, store_again])
+def test_a_crash_at_any_call_and_a_repeat_leave_what_no_crash_leaves(
+    work: Callable[[Shop], None],
+) -> None:
+    whole = archived()
+    work(whole)
+    expected = sorted(whole.objects.objects)
+
+    crashed, place = True, -1
+    while crashed:
+        place += 1
+        shop = archived()
+        crashed = _crash(shop, place, work)
+        assert not _untold(shop), f"after a crash at step {place} a manifest says too little"
+        work(shop)
+        assert not _untold(shop)
+        assert [key.rpartition("/")[0] for key in sorted(shop.objects.objects)] == [
+            key.rpartition("/")[0] for key in expected
+        ]
+    assert place > 4
+
+
+def _untold(shop: Shop) -> list[Any]:
+    """Records of an object that its manifest does not count: erasure would not find them."""
+    counted = manifests(shop.objects)
+    return [
+        key
+        for key, body in shop.objects.objects.items()
+        if key.startswith("events/")
+        for line in gzip.decompress(body).splitlines()
+        if archive._key_id(line.decode()) not in counted.get(key[len("events/") : -len(".gz")], {})
+    ]
+
+
+def _crash(shop: Shop, place: int, work: Callable[[Shop], None]) -> bool:
+    steps = 0
+
+    def tap(call: str, detail: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > place:
+            raise Unavailable(call)
+
+    shop.objects.tap = tap
+    try:
+        work(shop)
+    except Unavailable:
+        return True
+    finally:
+        shop.objects.tap = None
+    return False
