@@ -17,6 +17,8 @@ from candor.ports import ABSENT, Key, Objects, Put, Queue, Row, Rows, Signer
 
 LOG = "main"
 GENESIS = "0" * 64
+BATCH = 10
+"""Entries the queue delivers at once, as the template says."""
 Entry = dict[str, Any]
 
 
@@ -46,17 +48,14 @@ def tell(
 def append(rows: Rows, policy: Policy, entries: Iterable[Entry], now: float) -> int:
     """Write one block of entries that the log does not have yet; returns how many were new.
 
-    A batch that was written but not acknowledged comes again, perhaps with more behind it, before
-    any other of its group; so the blocks that share an entry with it are the newest. Raises
-    Conflict where another writer was quicker.
+    What was written but not acknowledged comes again, in order but cut differently; a batch has at
+    most BATCH entries, so the newest BATCH blocks hold all that can come twice. Raises Conflict
+    where another writer was quicker.
     """
     batch = {entry["id"]: entry for entry in entries}
-    last = head(rows)
-    told: list[Row] = []
-    for block in rows.query("audit", LOG, backward=True):
-        if not any(entry["id"] in batch for entry in block["entries"]):
-            break
-        told.append(block)
+    newest = list(rows.query("audit", LOG, backward=True, limit=BATCH))
+    last = newest[0] if newest else None
+    told = [b for b in newest if any(entry["id"] in batch for entry in b["entries"])]
     known = {entry["id"] for block in told for entry in block["entries"]}
     new = [entry for id_, entry in batch.items() if id_ not in known]
     if new:
