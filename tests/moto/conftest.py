@@ -16,12 +16,12 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import boto3
 import pytest
@@ -29,8 +29,7 @@ from moto import mock_aws
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 
-import candor.wiring
-from candor import credentials
+from candor import credentials, wiring
 from candor.policy import Policy
 from candor.stores.clients import client
 from candor.wiring import Wiring
@@ -55,25 +54,34 @@ class Answer:
 class Function:
     """One Lambda function: a fresh module, its variables, one environment of it."""
 
-    def __init__(self, name: str, variables: dict[str, str], clock: Callable[[], float]) -> None:
+    _one_at_a_time = Lock()
+    """Because standard output is one for all."""
+
+    def __init__(
+        self, name: str, variables: dict[str, str], clock: Callable[[], float], said: io.StringIO
+    ) -> None:
         path = lint_template.ROOT / "functions" / name / f"{name}_function.py"
         spec = importlib.util.spec_from_file_location(f"fresh_{name}", path)
         assert spec is not None
         assert spec.loader is not None
-        self.module: ModuleType = importlib.util.module_from_spec(spec)
-        with pytest.MonkeyPatch.context() as environment:
+        self.module: Any = importlib.util.module_from_spec(spec)
+        with pytest.MonkeyPatch.context() as environment, redirect_stdout(said):
             for variable, value in variables.items():
                 environment.setenv(variable, value)
             spec.loader.exec_module(self.module)
         # The environment is shared with all other functions here, and theirs is not.
-        self.module.wiring = Wiring(variables)
-        self.module.wiring.clock = clock
-        self._lock = Lock()
+        self.variables, self._clock, self._said = variables, clock, said
+        self.restart()
+
+    def restart(self) -> None:
+        """As a new environment: nothing is cached, clients are made anew."""
+        self.module.wiring = Wiring(self.variables)
+        self.module.wiring.clock = self._clock
 
     def __call__(self, event: Json) -> Any:
-        """As the runtime invokes it: JSON in and out, one at a time, a failure's text is logged."""
+        """As the runtime invokes it: JSON in and out, and a failure's text is logged."""
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
-        with self._lock:
+        with self._one_at_a_time, redirect_stdout(self._said), redirect_stderr(self._said):
             try:
                 return json.loads(json.dumps(self.module.handler(_json(event), context)))
             except Exception:
@@ -82,10 +90,10 @@ class Function:
 
 
 class Cloud:
-    """The stack. `later` moves every function's clock."""
+    """The stack. `later` moves every function's clock; `said` is all that they log."""
 
     def __init__(self) -> None:
-        self.later = 0.0
+        self.later, self.said = 0.0, io.StringIO()
         self.template = lint_template.template()
         self.outputs = self._deploy()
         self.functions = {
@@ -129,7 +137,7 @@ class Cloud:
     def _function(self, name: str) -> Function:
         names = enumerate(self._variables(name))
         variables = {variable: self.outputs[f"{name}{n}"] for n, variable in names}
-        return Function(name.removesuffix("Function").lower(), variables, self.clock)
+        return Function(name.removesuffix("Function").lower(), variables, self.clock, self.said)
 
     def _deploy(self) -> dict[str, str]:
         """Outputs of the stack; each function's variables are among them."""
@@ -185,13 +193,7 @@ class Cloud:
         """A request to the API; `path` may have a query. Its body arrives as base64, as any does
         where `BinaryMediaTypes` is */*."""
         path, _, query = path.partition("?")
-        for verb, resource, name in self._routes:
-            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(resource))
-            match = re.fullmatch(pattern, path)
-            if verb == method and match:
-                break
-        else:
-            raise LookupError(f"the template has no {method} {path}")
+        name, resource, parameters = self._routed(method, path)
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -200,8 +202,8 @@ class Cloud:
             "path": path,
             "httpMethod": method,
             "headers": {"Content-Type": "application/json", **headers},
-            "queryStringParameters": dict(p.split("=") for p in query.split("&")) if query else None,
-            "pathParameters": {n: quote(v) for n, v in match.groupdict().items()} or None,
+            "queryStringParameters": dict(parse_qsl(query)) or None,
+            "pathParameters": {n: quote(v) for n, v in parameters.items()} or None,
             "requestContext": {"resourcePath": resource, "stage": "v1"},
             "body": None if body is None else base64.b64encode(text).decode(),
             "isBase64Encoded": body is not None,
@@ -209,6 +211,15 @@ class Cloud:
         answer = self.functions[name](event)
         assert answer["headers"]["Content-Type"] == "application/json"
         return Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"]))
+
+    def _routed(self, method: str, path: str) -> tuple[str, str, dict[str, str]]:
+        """Function, resource and path parameters, by the template."""
+        for verb, resource, name in self._routes:
+            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(resource))
+            match = re.fullmatch(pattern, path)
+            if verb == method and match:
+                return name, resource, match.groupdict()
+        raise LookupError(f"the template has no {method} {path}")
 
     def pump(self) -> None:
         """Let everything that waits in queues and the stream arrive."""
@@ -228,7 +239,15 @@ class Cloud:
         return len(messages)
 
     def stream(self) -> list[Json]:
-        """Hand what was inserted since the last time to the archive function, as its filter says."""
+        """Hand what was inserted since the last time to the archive function, by its filter."""
+        fresh = self.inserted()[self._streamed :]
+        self._streamed += len(fresh)
+        if fresh:
+            self.functions["archive"]({"Records": fresh})
+        return fresh
+
+    def inserted(self) -> list[Json]:
+        """The INSERT records of the stream, from its beginning."""
         table = boto3.client("dynamodb").describe_table(TableName=f"{NAME}-events")["Table"]
         streams = boto3.client("dynamodbstreams")
         arn = table["LatestStreamArn"]
@@ -239,15 +258,11 @@ class Cloud:
                 StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
             )["ShardIterator"]
             records += streams.get_records(ShardIterator=iterator)["Records"]
-        fresh, self._streamed = records[self._streamed :], len(records)
-        inserted = [record for record in fresh if record["eventName"] == "INSERT"]
-        if inserted:
-            self.functions["archive"]({"Records": inserted})
-        return inserted
+        return [record for record in records if record["eventName"] == "INSERT"]
 
     def settled(self, request: str, run: str = "") -> str:
         """How the execution for a request ended."""
-        machine = self.functions["privacy"].module.wiring._environ["ERASURE_MACHINE_ARN"]
+        machine = self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
         execution = machine.replace(":stateMachine:", ":execution:") + f":{request}{run}"
         states = boto3.client("stepfunctions")
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -279,8 +294,8 @@ class Cloud:
                 body = s3.get_object(Bucket=bucket["Name"], Key=entry["Key"])["Body"].read()
                 found += [entry["Key"], body]
         for url in sqs.list_queues()["QueueUrls"]:
-            hidden = {"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 0}
-            found += sqs.receive_message(**hidden).get("Messages", [])
+            answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+            found += answer.get("Messages", [])
         return repr(found)
 
 
@@ -306,24 +321,8 @@ def _token(role: str) -> Json:
     return {"kind": "token", "name": role, "role": role, "purposes": purposes}
 
 
-Logs = Callable[[], str]
-"""All that the functions have printed so far."""
-
-
 @pytest.fixture
-def logs(capsys: pytest.CaptureFixture[str]) -> Logs:
-    said: list[str] = []
-
-    def read() -> str:
-        captured = capsys.readouterr()
-        said.append(captured.out + captured.err)
-        return "".join(said)
-
-    return read
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Iterator[Cloud]:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     # The built layer has the compiled policy beside the module; the source tree has not.
     monkeypatch.setattr(Policy, "load", lambda: Policy.of(json.loads(POLICY)))
     with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
@@ -331,34 +330,31 @@ def cloud(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Iterator[Cloud]:
         monkeypatch.setattr(lambda_eval_utils, "boto_client_for", lambda **_: made)
         monkeypatch.setattr(retrier_decl, "time", SimpleNamespace(sleep=lambda _: None))
         yield made
+    print(made.said.getvalue())  # pytest shows it where the test failed
     for name in made.functions:
-        # Its handler holds the stream that pytest captured for this test.
-        logging.Logger.manager.loggerDict.pop(name, None)
+        logging.Logger.manager.loggerDict.pop(name)  # it writes to this test's `said`
 
 
 Refuse = Callable[[str, str, int, str], None]
+"""Service, operation, status and code of the error that AWS is to answer."""
 
 
 @pytest.fixture
 def refuse(monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Make AWS answer one operation of a service with an error, for clients made from now on."""
+    """Makes AWS answer one operation with an error, for clients made from then on."""
 
     def sabotage(service: str, operation: str, status: int, code: str) -> None:
-        from botocore.awsrequest import AWSResponse
-
-        def answer(request: Any, **_: Any) -> AWSResponse:
-            body = json.dumps({"__type": code, "message": "ann-canary@example.com is no good"})
-            headers = {"x-amzn-errortype": code, "content-type": "application/x-amz-json-1.0"}
-            raw = SimpleNamespace(stream=lambda *a, **k: iter([body.encode()]))
-            return AWSResponse(request.url, status, headers, raw)
+        def answer(**_: Any) -> Any:
+            told = {"Code": code, "Message": "ann-canary@example.com is no good"}
+            parsed = {"Error": told, "ResponseMetadata": {"HTTPStatusCode": status}}
+            return SimpleNamespace(status_code=status), parsed
 
         def sabotaged(name: str) -> Any:
             made = client(name)
             if name == service:
-                event = f"before-send.{service}.{operation}"
-                made.meta.events.register_first(event, answer)
+                made.meta.events.register(f"before-call.{service}.{operation}", answer)
             return made
 
-        monkeypatch.setattr(candor.wiring, "client", sabotaged)
+        monkeypatch.setattr(wiring, "client", sabotaged)
 
     return sabotage

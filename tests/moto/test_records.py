@@ -1,0 +1,152 @@
+"""What is kept of what was done: the audit log and its checkpoints, and the archive."""
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from candor import audit
+from candor.stores.clients import StoreError
+from candor.stores.dynamo import DynamoRows
+from tests.moto.conftest import Cloud, Refuse, sqs_record
+from tests.moto.test_erasure import ask, shown, verify
+from tests.moto.test_journey import CANARY, read, visit
+
+
+def log(cloud: Cloud) -> DynamoRows:
+    rows: DynamoRows = cloud.functions["audit"].module.wiring.rows
+    return rows
+
+
+def entries(cloud: Cloud) -> list[dict[str, Any]]:
+    return [entry for block in log(cloud).query("audit", audit.LOG) for entry in block["entries"]]
+
+
+def test_every_read_and_every_step_of_an_erasure_is_in_the_log(cloud: Cloud) -> None:
+    visit(cloud)
+    read(cloud)
+    id_ = ask(cloud).body["id"]
+    cloud.settled(id_)
+    shown(cloud, id_)
+    cloud.pump()
+
+    told = [entry["action"] for entry in entries(cloud)]
+    assert told[:2] == ["profile.read.all", "privacy.requested"]
+    assert told[2:] == ["erasure.plan", "erasure.certify", "privacy.read"]
+    assert audit.broken(log(cloud)) is None
+    assert all(entry["request"] == id_ for entry in entries(cloud) if "erasure." in entry["action"])
+    first = entries(cloud)[0]
+    assert first["purpose"] == "privacy_rights"
+    seen = [row["sk"] for row in log(cloud).query("audit", f"A#{first['about'][0]}")]
+    assert seen, "who saw me"
+    assert CANARY not in repr(list(log(cloud).scan("audit")))
+
+
+def test_an_entry_that_comes_twice_is_written_once(cloud: Cloud) -> None:
+    entry = {"id": "e1", "at": 1, "actor": "a", "action": "b", "purpose": None, "about": ["p"]}
+    record = sqs_record(json.dumps(entry | {"request": None}))
+    for _ in range(2):
+        answer = cloud.functions["audit"]({"Records": [record]})
+        assert answer == {"batchItemFailures": []}
+    assert [one["id"] for one in entries(cloud)] == ["e1"]
+
+
+def test_a_change_of_the_log_shows(cloud: Cloud) -> None:
+    visit(cloud)
+    for _ in range(3):
+        read(cloud)
+        cloud.pump()
+    assert audit.broken(log(cloud)) is None
+    key = {"pk": {"S": audit.LOG}, "sk": {"S": f"{1:012d}"}}
+    change = {":x": {"S": "forged"}}
+    boto3.client("dynamodb").update_item(
+        TableName="candor-audit",
+        Key=key,
+        UpdateExpression="SET entries[0].actor = :x",
+        ExpressionAttributeValues=change,
+    )
+    assert audit.broken(log(cloud)) == 1
+
+
+def test_the_schedule_signs_how_far_the_log_has_come(cloud: Cloud) -> None:
+    (event,) = cloud._events("audit")
+    told = json.loads(event["Properties"]["Input"])
+    assert cloud.functions["audit"](told) == {"checkpoint": None}
+
+    visit(cloud)
+    read(cloud)
+    cloud.pump()
+    name = cloud.functions["audit"](told)["checkpoint"]
+
+    bucket = cloud.functions["audit"].variables["AUDIT_BUCKET"]
+    body = boto3.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
+    signed = json.loads(body)
+    verify(signed)
+    head = audit.head(log(cloud))
+    assert head is not None
+    assert json.loads(signed["document"])["hash"] == head["hash"]
+
+
+def test_the_archive_holds_sealed_bundles_and_who_is_in_them(cloud: Cloud) -> None:
+    visit(cloud)
+    bucket = cloud.functions["archive"].variables["ARCHIVE_BUCKET"]
+    s3 = boto3.client("s3")
+    names = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    objects = {name: s3.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
+
+    events = [name for name in names if name.startswith("events/")]
+    assert len(events) == 2  # two classes of retention
+    vault = cloud.functions["unify"].module.wiring.vault
+    rows = cloud.functions["unify"].module.wiring.rows
+    found = []
+    for name in events:
+        manifest = name.replace("events/", "manifests/", 1).removesuffix(".gz") + ".json"
+        held = json.loads(objects[manifest])
+        assert sum(held.values()) == 1
+        (row,) = map(json.loads, gzip.decompress(objects[name]).splitlines())
+        assert CANARY not in json.dumps(row)
+        (key,) = (item for item in rows.scan("keys") if item["pk"] == row["pk"])
+        place = f"events/{row['pk']}/{row['sk']}"
+        found += vault.open(key["salt"], base64.b64decode(row["data"]), place)["events"]
+    assert {event["name"] for event in found} == {"page", "Order Completed"}
+    assert '"objects":2' in cloud.said.getvalue()
+
+
+def test_the_archive_ends_by_date(cloud: Cloud) -> None:
+    visit(cloud)
+    bucket = cloud.functions["archive"].variables["ARCHIVE_BUCKET"]
+    cloud.later += 92 * 86_400
+    assert cloud.functions["sweep"]({})["objects"] == 1, "behaviour lasts 90 days"
+    left = boto3.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert len(left) == 2  # the order and its manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "operation"),
+    [
+        ("archive", "s3", "PutObject"),
+        ("audit", "dynamodb", "Query"),
+        ("sweep", "dynamodb", "Scan"),
+        ("erase", "dynamodb", "GetItem"),
+    ],
+)
+def test_a_function_that_may_not_do_its_work_says_no_more_than_that(
+    cloud: Cloud, refuse: Refuse, name: str, service: str, operation: str
+) -> None:
+    visit(cloud)
+    entry = json.dumps({"id": "e", "about": [], "actor": "a"})
+    event: dict[str, Any] = {
+        "archive": {"Records": cloud.inserted()},
+        "audit": {"Records": [sqs_record(entry)]},
+        "sweep": {},
+        "erase": {"step": "plan", "request": "r"},
+    }[name]
+    refuse(service, operation, 403, "AccessDenied")
+    cloud.functions[name].restart()
+    with pytest.raises(StoreError, match=f"{operation}: AccessDenied"):
+        cloud.functions[name](event)
+    assert "AccessDenied" in cloud.said.getvalue()
+    assert CANARY not in cloud.said.getvalue()
