@@ -414,6 +414,16 @@ def test_a_client_lifts_the_fence_of_its_device_only() -> None:
     assert not fenced(shop, "anonymous_id:a1")
 
 
+def test_what_happened_before_a_device_registered_anew_stays_out() -> None:
+    shop = erased()
+    shop.choose("anonymous_id:a1", {"analytics": True}, WEB)
+
+    (late,) = shop.send(CRM, order("o1", ago=-30, userId="77", anonymousId="a1"))
+    (new,) = shop.send(CRM, order("o2", ago=-120, userId="77", anonymousId="a1"))
+
+    assert (late.outcome, new.outcome) == ("dropped", "stored")
+
+
 def test_no_choice_registers_anew_while_the_erasure_runs() -> None:
     shop = merged()
     shop.clock.advance(60)

@@ -364,9 +364,10 @@ def test_an_identifier_that_is_seen_lives_on_though_it_is_nobodys_home() -> None
     assert len(shop.view("user_id:42").identifiers()) == 2
 
 
+@pytest.mark.parametrize("link_days", [1095, 3000])
 @pytest.mark.parametrize("ending", ["not yet deleted", "deleted", "swept"])
-def test_an_identifier_that_ended_joins_its_profile_again(ending: str) -> None:
-    shop = Shop()
+def test_an_identifier_that_ended_joins_its_profile_again(ending: str, link_days: int) -> None:
+    shop = Shop(policy(lambda compiled: compiled["records"].update(link=link_days)))
     shop.send(CRM, joins("i1", "user_id:42"))
     shop.clock.advance(500 * DAY)
     shop.send(CRM, joins("i2", "user_id:42", "anonymous_id:a1", ago=-500 * DAY))

@@ -81,6 +81,20 @@ def test_a_grant_opens_and_a_withdrawal_closes_at_once() -> None:
     assert shop.view(ANN, "marketing").traits() == {}
 
 
+def test_what_came_through_a_device_rests_on_the_consent_of_that_device() -> None:
+    shop = Shop()
+    ids: Json = {"userId": "42", "anonymousId": "a1", "context": says(marketing=True)}
+    liked = {"favourite_category": "shoes"}
+    shop.send(CRM, sent("identify", "i1", ago=120, **ids, traits=liked), order("o1", 120, **ids))
+    assert shop.view(ANN, "marketing").traits() == liked
+    assert shop.event_ids(ANN, "marketing") == ["o1"]
+
+    shop.send(WEB, sent("page", "p1", anonymousId="a1", context=says(marketing=False)))
+
+    assert shop.view(ANN, "marketing").traits() == {}
+    assert shop.event_ids(ANN, "marketing") == []
+
+
 def test_who_answers_privacy_requests_sees_everything_that_is_held() -> None:
     shop = shop_with_ann()
     shop.choose(ANN, {"marketing": False, "analytics": False}, evidence={"form": "7"})
