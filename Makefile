@@ -1,13 +1,14 @@
 # Thin on purpose: `candor` does the work (cli/), `.venv/bin/candor --help` says what else it does.
 #   make demo | up | down | reset | status          the stack, on this machine
 #   make up ENDPOINT_URL=http://127.0.0.1:4566      on an emulator that runs already
+#   make openapi                                    openapi.json, anew from the code
 #   make test | test-long                           every test; with the large budgets
 PYTHON ?= python3
 CANDOR = .venv/bin/candor
 WHERE = $(if $(ENDPOINT_URL),--endpoint-url $(ENDPOINT_URL))
 TESTS = $(wildcard tests/unit tests/contract tests/moto tests/emulator)
 
-.PHONY: setup demo up down reset status test test-long
+.PHONY: setup demo up down reset status test test-long openapi
 .DEFAULT_GOAL := demo
 
 setup:
@@ -21,3 +22,6 @@ test: setup
 
 test-long: setup
 	@HYPOTHESIS_PROFILE=long .venv/bin/python -m pytest $(TESTS)
+
+openapi: setup
+	@.venv/bin/python -m cli.openapi

@@ -14,11 +14,13 @@ telemetry = Telemetry(tail=wiring.tail)
 
 
 def read(request: Request) -> Answer:
+    """Read a person, or a part of what is known of them, for a purpose."""
     type_, _, value = request.path["identifier"].partition(":")
     return _read(request, type_, value)
 
 
 def query(request: Request) -> Answer:
+    """Read a person whose identifier is better not in a URL."""
     body = bodies.parse(bodies.Query, request.json())
     return _read(request, body.identifier.type, body.identifier.value)
 
@@ -71,6 +73,7 @@ def _page(data: list[Any], following: str | None = None) -> dict[str, Any]:
 
 
 def choose(request: Request) -> Answer:
+    """Record a person's choices; they bind when this answers."""
     body = bodies.parse(bodies.Choice, request.json())
     if request.headers.get("authorization", "").startswith("Bearer tk_"):
         principal = wiring.credentials.principal(request.headers)

@@ -13,6 +13,7 @@ telemetry = Telemetry(tail=wiring.tail)
 
 
 def collect(request: Request) -> Answer:
+    """Take events, and tell what became of each."""
     kind = collection.PATHS[request.resource.removeprefix("/")]
     body = collection.parse(request.body)
     source = wiring.credentials.source(request.headers, body.get("writeKey"))

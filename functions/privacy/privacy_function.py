@@ -24,6 +24,7 @@ def _tell(principal: Principal, action: str, **more: Any) -> None:
 
 
 def request_erasure(request: Request) -> Answer:
+    """Erase a person: unreadable when this answers, then deleted, verified and certified."""
     principal = _principal(request, "privacy")
     body = bodies.parse(bodies.PrivacyRequest, request.json())
     subject = wiring.identifiers.make(body.subject.type, body.subject.value)
@@ -48,18 +49,21 @@ def request_erasure(request: Request) -> Answer:
 
 
 def show_request(request: Request) -> Answer:
+    """How far a privacy request is, with its receipts and its certificate."""
     principal = _principal(request, "privacy")
     _tell(principal, "privacy.read", request=request.path["id"][:64])
     return Answer(erasure.shown(erasure.request(wiring.erasure, request.path["id"])))
 
 
 def list_requests(request: Request) -> Answer:
+    """All privacy requests, newest first."""
     _tell(_principal(request, "privacy"), "privacy.listed")
     found = sorted(wiring.rows.scan("requests"), key=lambda row: row["pk"], reverse=True)
     return Answer({"data": [erasure.shown(row) for row in found], "next": None})
 
 
 def create_key(request: Request) -> Answer:
+    """Issue a write key to a source, or a token to staff; it is shown this once."""
     principal = _principal(request, "keys")
     spec = bodies.parse(bodies.Credential, request.json()).root.model_dump()
     id_, key = credentials.issue(wiring.rows, spec, wiring.clock())
@@ -68,11 +72,13 @@ def create_key(request: Request) -> Answer:
 
 
 def list_keys(request: Request) -> Answer:
+    """All keys and tokens, oldest first, without their secrets."""
     _tell(_principal(request, "keys"), "key.listed")
     return Answer({"data": credentials.listing(wiring.rows), "next": None})
 
 
 def revoke_key(request: Request) -> Answer:
+    """Refuse a key or token from now on."""
     principal = _principal(request, "keys")
     _tell(principal, "key.revoked", request=request.path["id"][:64])
     credentials.revoke(wiring.rows, request.path["id"], wiring.clock())

@@ -1,0 +1,263 @@
+"""The shapes of the API's answers and of Segment's calls, for its description (`cli/openapi.py`).
+
+Nothing at run time reads them; a test holds real answers against them.
+"""
+# ruff: noqa: N815  Segment's names are in camel case
+
+from datetime import date, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from candor import collection
+from candor.consent import Mechanism, State
+from candor.credentials import Role, Trust
+from candor.erasure import Store
+
+Json = dict[str, Any]
+Seconds = Annotated[int, Field(description="epoch seconds")]
+Milliseconds = Annotated[int, Field(description="epoch milliseconds")]
+T = TypeVar("T")
+
+
+class Call(BaseModel):
+    """One event. `type` counts in a batch only; elsewhere the path says it."""
+
+    type: Literal["identify", "track", "page", "screen", "group", "alias"] | None = None
+    userId: str | None = None
+    anonymousId: str | None = None
+    previousId: str | None = None
+    groupId: str | None = None
+    event: str | None = None
+    name: str | None = None
+    messageId: str | None = None
+    timestamp: str | None = None
+    sentAt: str | None = None
+    properties: Json | None = None
+    traits: Json | None = None
+    context: Json | None = None
+    writeKey: str | None = None
+
+
+class Batch(BaseModel):
+    """JSON, whatever the content type says, and gzipped or not."""
+
+    batch: Annotated[list[Call], Field(max_length=collection.MOST_EVENTS)]
+    context: Json | None = None
+    sentAt: str | None = None
+    writeKey: str | None = None
+
+
+class Told(BaseModel):
+    """What became of the event at `index`."""
+
+    index: int
+    messageId: str | None
+    code: str
+
+
+class RefusedEvent(Told):
+    message: str
+
+
+class Stripped(Told):
+    name: str
+    fix: str
+
+
+class Note(Told):
+    fix: str
+    name: str = ""
+    kept: str = ""
+    message: str = ""
+    purposes: list[str] = []
+
+
+class Collected(BaseModel):
+    """Empty lists are left out; `untold` counts what a long one leaves out."""
+
+    success: Literal[True]
+    refused: list[RefusedEvent] = []
+    stripped: list[Stripped] = []
+    notes: list[Note] = []
+    untold: dict[str, int] = {}
+
+
+class Done(BaseModel):
+    success: Literal[True]
+
+
+class Withheld(BaseModel):
+    """What the purpose does not get, never its value; and what would change it."""
+
+    name: str
+    purpose: str
+    because: str
+    fix: str
+
+
+class Read(BaseModel):
+    purpose: str
+    withheld: list[Withheld]
+
+
+class Page(BaseModel, Generic[T]):
+    data: list[T]
+    next: Annotated[str | None, Field(description="the `cursor` of the next page")]
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        return f"PageOf{params[0].__name__}s"
+
+
+class Named(BaseModel):
+    type: str
+    value: str | None
+
+
+class Identifier(BaseModel):
+    type: str
+    value: str
+    first_seen: date
+    last_seen: date
+
+
+class Event(BaseModel):
+    type: str
+    event: str
+    messageId: str
+    at: Milliseconds
+    timestamp: datetime
+    properties: Json
+    context: Json
+    source: str
+    unnamed: bool = False
+
+
+class Link(BaseModel):
+    """Why two identifiers are believed to be one person, or why they are not."""
+
+    a: Named
+    b: Named
+    rule: str
+    source: str
+    trust: Trust
+    event: str
+    time: Seconds
+    refused: str | None
+
+
+class Consent(BaseModel):
+    state: State
+    because: str
+
+
+class ConsentRecord(BaseModel):
+    purpose: str
+    granted: bool
+    at: Seconds
+    source: str
+    trust: Trust
+    mechanism: Mechanism
+    binds: Literal["device", "profile"]
+    received: Seconds
+    policy: str
+    identifier: Named
+    evidence: Json | None = None
+
+
+class Profile(Read):
+    profile: str
+    traits: Json
+    events: Page[Event]
+    identifiers: Page[Identifier]
+    consents: dict[str, Consent]
+
+
+class Traits(Read):
+    traits: Json
+
+
+class Events(Read, Page[Event]):
+    pass
+
+
+class Identifiers(Read, Page[Identifier]):
+    pass
+
+
+class Links(Read, Page[Link]):
+    pass
+
+
+class Consents(Page[ConsentRecord]):
+    purposes: dict[str, Consent]
+
+
+class Receipt(BaseModel):
+    store: Store
+    found: int
+    deleted: int
+    left: int
+    because: str
+
+
+class Horizon(BaseModel):
+    """What remains somewhere, unreadable, and until when."""
+
+    what: str
+    until: datetime
+
+
+class Certificate(BaseModel):
+    document: str
+    signature: str
+    key_id: str
+
+
+class Request(BaseModel):
+    id: str
+    type: str
+    mode: str
+    status: str
+    created: datetime
+    due: datetime
+    identifiers: int
+    receipts: list[Receipt]
+    horizons: list[Horizon]
+    certificate: Certificate | None
+
+
+class Requests(Page[Request]):
+    pass
+
+
+class Forecast(BaseModel):
+    """What a dry run found."""
+
+    dry_run: Literal[True]
+    type: str
+    receipts: list[Receipt]
+
+
+class KeyFields(BaseModel):
+    id: str
+    kind: Literal["source", "token"]
+    name: str
+    source: str = ""
+    trust: Trust | None = None
+    role: Role | None = None
+    purposes: list[str] = []
+
+
+class Issued(KeyFields):
+    key: str
+
+
+class ListedKey(KeyFields):
+    created: Seconds
+    revoked: Seconds | None = None
+
+
+class Keys(Page[ListedKey]):
+    pass

@@ -1,0 +1,242 @@
+"""The API's description, openapi.json (OpenAPI 3.1), made from the code: `python -m cli.openapi`.
+
+Methods and paths are the functions' ROUTES, summaries their operations' docstrings, bodies the
+models of `candor.bodies`, the codes of errors those that the code raises.
+"""
+
+import ast
+import json
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from candor import bodies, collection, errors, profiles
+from candor.web import Operation, preflight
+from cli import answers
+from cli.target import ROOT
+from functions.api import api_function as api
+from functions.collect import collect_function as collect
+from functions.privacy import privacy_function as privacy
+
+Json = dict[str, Any]
+Model = type[BaseModel]
+OUT = ROOT / "openapi.json"
+SCHEMA = "#/components/schemas/{model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an operation's code does not say in a form that can be read off."""
+
+    answers: dict[int, Model]
+    body: Model | None = None
+    parameters: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ("token",)
+    fails: tuple[int, ...] = (403,)
+
+
+WRITE_KEY = ("writeKey", "writeKeyBearer", "")
+WHOLE = ("purpose", "limit", "cursor", "verbose")
+
+
+def read(answer: Model, *parameters: str, body: Model | None = None) -> Call:
+    return Call({200: answer}, body, parameters or ("purpose",), fails=(403, 404))
+
+
+CALLS: dict[Operation, Call] = {
+    collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
+    api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
+    api.choose: Call({200: answers.Done}, bodies.Choice, (), (*WRITE_KEY, "token")),
+    privacy.request_erasure: Call(
+        {202: answers.Request, 200: answers.Forecast}, bodies.PrivacyRequest, fails=(403, 409)
+    ),
+    privacy.show_request: Call({200: answers.Request}, fails=(403, 404)),
+    privacy.list_requests: Call({200: answers.Requests}),
+    privacy.create_key: Call({201: answers.Issued}, bodies.Credential),
+    privacy.list_keys: Call({200: answers.Keys}),
+    privacy.revoke_key: Call({200: answers.Done}, fails=(403, 404)),
+}
+PARTS: dict[str, Call] = {
+    "": read(answers.Profile, *WHOLE),
+    "traits": read(answers.Traits, "purpose", "verbose"),
+    "events": read(answers.Events, "purpose", "limit", "cursor"),
+    "identifiers": read(answers.Identifiers),
+    "links": read(answers.Links),
+    "consents": read(answers.Consents),
+}
+"""Of `api.read`, which serves them all."""
+
+LIMIT = {"type": "integer", "minimum": 1, "maximum": profiles.MOST_LISTED}
+PARAMETERS: dict[str, Json] = {
+    "purpose": {
+        "name": "X-Purpose",
+        "in": "header",
+        "description": "Why this is read; without it, the token's first purpose",
+        "schema": {"type": "string"},
+    },
+    "limit": {"name": "limit", "in": "query", "schema": LIMIT | {"default": profiles.LISTED}},
+    "cursor": {"name": "cursor", "in": "query", "schema": {"type": "string"}},
+    "verbose": {
+        "name": "verbose",
+        "in": "query",
+        "description": "`true` tells each trait's source, time, purposes and end",
+        "schema": {"type": "string", "enum": ["true", "false"]},
+    },
+}
+INSIDE: dict[str, Json] = {
+    "id": {"schema": {"type": "string"}},
+    "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
+}
+KEYS: dict[str, Json] = {
+    "writeKey": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "A source's write key as user name; or `writeKey` in the body",
+    },
+    "writeKeyBearer": {"type": "http", "scheme": "bearer", "description": "A source's write key"},
+    "token": {"type": "http", "scheme": "bearer", "description": "The token of staff"},
+}
+API_URL = {
+    "default": "http://127.0.0.1:4566/_aws/execute-api/API_ID",
+    "description": "`api_url` of .local/stack.json, or the stack's output ApiUrl",
+}
+
+# Failures
+
+GATEWAY = {400: "bad_request", 404: "unknown_path", 413: "too_large", 429: "throttled"}
+"""Codes of the gateway's own answers, as the template has them."""
+MEANINGS = {
+    400: "The request is wrong",
+    401: "The key is missing, unknown or revoked",
+    403: "The role or the token does not allow it",
+    404: "There is no such thing",
+    409: "It contradicts what is there",
+    413: "The body is too large",
+    429: "Too many requests at once",
+    500: "A defect here",
+    503: "Nothing was taken; send it again",
+}
+ANY_CALL = (400, 401, 413, 429, 500, 503)
+RETRY_AFTER = {"headers": {"Retry-After": {"schema": {"type": "integer"}}}}
+
+
+def codes() -> dict[int, set[str]]:
+    """The codes that the code raises, by the status of their exceptions."""
+    found: dict[int, set[str]] = {status: {code} for status, code in GATEWAY.items()}
+    found[500] = {"internal"}
+    for folder in ("layers/candor/python/candor", "functions"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                match node:
+                    case ast.Call(ast.Name(name), [ast.Constant(str(code)), *_]):
+                        raised = getattr(errors, name, None)
+                        if raised is not None:
+                            found.setdefault(raised.status, set()).add(code)
+    return found
+
+
+def failure(status: int, known: set[str]) -> Json:
+    fields = {
+        "success": {"const": False},
+        "code": {"type": "string", "enum": sorted(known)},
+        "message": {"type": "string"},
+    }
+    schema = {"type": "object", "properties": fields, "required": list(fields)}
+    content = {"content": {"application/json": {"schema": schema}}}
+    retry = RETRY_AFTER if status in (429, 503) else {}
+    return {"description": MEANINGS[status], **retry, **content}
+
+
+# The document
+
+
+def document() -> Json:
+    called = [*CALLS.values(), *PARTS.values()]
+    models = {model for call in called for model in (*call.answers.values(), call.body) if model}
+    ordered = sorted(models | {answers.Batch}, key=lambda model: model.__name__)
+    schemas = models_json_schema([(m, "validation") for m in ordered], ref_template=SCHEMA)[1]
+    failures = {str(status): failure(status, known) for status, known in sorted(codes().items())}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Candor",
+            "version": tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
+            "description": "Made from the code (`make openapi`). Fields may come, none is renamed.",
+        },
+        "servers": [{"url": "{api_url}/v1", "variables": {"api_url": API_URL}}],
+        "paths": paths(),
+        "components": {
+            "securitySchemes": KEYS,
+            "parameters": PARAMETERS,
+            "responses": failures,
+            "schemas": _plain(schemas["$defs"]),
+        },
+    }
+
+
+def paths() -> Json:
+    found: Json = {}
+    for function in (collect, api, privacy):
+        for method, path in sorted(function.ROUTES, key=lambda route: (route[1], route[0])):
+            operation = function.ROUTES[method, path]
+            if operation is not preflight:
+                found.setdefault(path, {})[method.lower()] = _operation(method, path, operation)
+    return found
+
+
+def _operation(method: str, path: str, operation: Operation) -> Json:
+    names = [part.strip("{}") for part in path.split("/") if part]
+    summary = (operation.__doc__ or "").partition("\n")[0].rstrip(".")
+    if operation is api.read:
+        part = path.partition("}")[2].strip("/")
+        call = PARTS[part]
+        summary = f"Read a person's {part}, for a purpose" if part else summary
+    else:
+        call = CALLS[operation]
+    body = answers.Batch if collection.PATHS.get(names[0]) == "batch" else call.body
+    parameters = [
+        {"name": name, "in": "path", "required": True, **INSIDE[name]}
+        for name in names
+        if f"{{{name}}}" in path
+    ]
+    parameters += [{"$ref": f"#/components/parameters/{name}"} for name in call.parameters]
+    failing = sorted({*ANY_CALL, *call.fails} - (set() if body else {413}))
+    described: Json = {
+        "operationId": "_".join([method.lower(), *names]),
+        "summary": summary,
+        "security": [{key: []} if key else {} for key in call.keys],
+        "parameters": parameters,
+        "requestBody": {"required": True, **_content(body)} if body else None,
+        "responses": {
+            str(status): {"description": model.__name__, **_content(model)}
+            for status, model in call.answers.items()
+        }
+        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in failing},
+    }
+    return {name: value for name, value in described.items() if value}
+
+
+def _content(model: Model) -> Json:
+    schema = {"$ref": SCHEMA.format(model=model.__name__)}
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _plain(node: Any) -> Any:
+    """Without the titles and empty defaults that pydantic adds."""
+    if isinstance(node, list):
+        return [_plain(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    noise = {"title": isinstance(node.get("title"), str), "default": not node.get("default", True)}
+    return {name: _plain(value) for name, value in node.items() if not noise.get(name)}
+
+
+def text() -> str:
+    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    OUT.write_text(text())

@@ -1,0 +1,103 @@
+"""Every sample in events/ does what its function is for, once it holds real keys."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lint_template import ROOT
+from tests.served import Served
+from tests.worlds import CRM, NOW, order
+
+Json = dict[str, Any]
+SAMPLES = {path.stem: path for path in (ROOT / "events").glob("*.json")}
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    return Served(monkeypatch)
+
+
+def sample(name: str, **words: str) -> Json:
+    """A sample, with these words replaced."""
+    text = SAMPLES[name].read_text()
+    for word, value in words.items():
+        assert word in text
+        text = text.replace(word, value)
+    event: Json = json.loads(text)
+    return event
+
+
+def answer(served: Served, function: str, event: Json) -> tuple[int, Json]:
+    given = served.invoke(function, event)
+    return given["statusCode"], json.loads(given["body"])
+
+
+def test_each_sample_is_tried_here() -> None:
+    tried = Path(__file__).read_text()
+    assert [name for name in SAMPLES if f'sample("{name}"' not in tried] == []
+
+
+def test_a_batch_is_taken_and_told_what_was_stripped(served: Served) -> None:
+    event = sample("collect-batch", WRITE_KEY=served.write_key())
+    status, body = answer(served, "collect", event)
+    assert status == 200
+    assert [one["name"] for one in body["stripped"]] == ["properties.gift_note"]
+    assert "refused" not in body
+    served.unify()
+    assert served.shop.read("user_id:42")["traits"]["name"]["value"] == "Ann"
+    assert served.shop.event_ids("user_id:42") == ["sample-2"]
+
+
+def test_a_batch_may_come_as_base64(served: Served) -> None:
+    """As API Gateway sends it, to which every media type is binary."""
+    event = sample("collect-batch", WRITE_KEY=served.write_key())
+    event |= {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
+    assert answer(served, "collect", event)[0] == 200
+    assert len(served.shop.queue.bodies) == 1
+
+
+def test_a_profile_is_read(served: Served) -> None:
+    served.shop.send(CRM, order("o-1", userId="42"))
+    status, body = answer(served, "api", sample("api-profile", TOKEN=served.token("analyst")))
+    assert status == 200
+    assert [event["messageId"] for event in body["events"]["data"]] == ["o-1"]
+    (told,) = [json.loads(entry) for entry in served.audit_queue.bodies]
+    assert (told["action"], told["purpose"]) == ("profile.read.all", "service")
+
+
+def test_an_erasure_is_tried_and_changes_nothing(served: Served) -> None:
+    served.shop.send(CRM, order("o-1", userId="42"))
+    before = served.shop.read("user_id:42")
+    status, body = answer(served, "privacy", sample("privacy-dry-run", TOKEN=served.token("dpo")))
+    assert status == 200
+    assert {one["store"]: one["found"] for one in body["receipts"]}["events"] == 1
+    assert served.shop.read("user_id:42") == before
+
+
+def test_an_entry_of_the_audit_log_is_written_once(served: Served) -> None:
+    event = sample("audit-entry")
+    for _ in range(2):
+        assert served.invoke("audit", event) == {"batchItemFailures": []}
+    (entry,) = [
+        entry
+        for row in served.shop.rows.held("audit")
+        if row["pk"] == "main"
+        for entry in row["entries"]
+    ]
+    assert entry == json.loads(event["Records"][0]["body"])
+
+
+def test_an_inserted_bundle_is_archived(served: Served) -> None:
+    assert served.invoke("archive", sample("archive-insert")) is None
+    (name,) = [name for name in served.shop.objects.list("") if name.endswith(".gz")]
+    assert name.startswith("events/transaction/")
+
+
+def test_what_has_ended_is_swept(served: Served) -> None:
+    served.shop.send(CRM, order("o-1", userId="42"))
+    assert served.invoke("sweep", sample("sweep-hourly"))["identifiers"] == 0
+    served.shop.clock.advance(NOW)
+    assert served.invoke("sweep", sample("sweep-hourly"))["identifiers"] == 1
