@@ -41,6 +41,7 @@ Json = dict[str, Any]
 NAME = "candor"
 NATIVE = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket")
 DEADLINE_SECONDS = 60
+TEMPLATE = lint_template.template()
 POLICY = json.dumps(compile_policy((lint_template.ROOT / "policy.yaml").read_text()))
 
 
@@ -94,7 +95,7 @@ class Cloud:
 
     def __init__(self) -> None:
         self.later, self.said = 0.0, io.StringIO()
-        self.template = lint_template.template()
+        self.template = TEMPLATE
         self.outputs = self._deploy()
         self.functions = {
             name.removesuffix("Function").lower(): self._function(name)

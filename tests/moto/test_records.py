@@ -138,15 +138,15 @@ def test_a_function_that_may_not_do_its_work_says_no_more_than_that(
 ) -> None:
     visit(cloud)
     entry = json.dumps({"id": "e", "about": [], "actor": "a"})
-    event: dict[str, Any] = {
+    events: dict[str, dict[str, Any]] = {
         "archive": {"Records": cloud.inserted()},
         "audit": {"Records": [sqs_record(entry)]},
         "sweep": {},
         "erase": {"step": "plan", "request": "r"},
-    }[name]
+    }
     refuse(service, operation, 403, "AccessDenied")
     cloud.functions[name].restart()
     with pytest.raises(StoreError, match=f"{operation}: AccessDenied"):
-        cloud.functions[name](event)
+        cloud.functions[name](events[name])
     assert "AccessDenied" in cloud.said.getvalue()
     assert CANARY not in cloud.said.getvalue()
