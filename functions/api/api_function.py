@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from candor import audit, bodies, consents, profiles
+from candor import audit, bodies, consents, credentials, profiles
 from candor.credentials import Trust
 from candor.profiles import View
 from candor.telemetry import Telemetry
@@ -75,7 +75,7 @@ def _page(data: list[Any], following: str | None = None) -> dict[str, Any]:
 def choose(request: Request) -> Answer:
     """Record a person's choices; they bind when this answers."""
     body = bodies.parse(bodies.Choice, request.json())
-    if request.headers.get("authorization", "").startswith("Bearer tk_"):
+    if (credentials.presented(request.headers) or "").startswith(credentials.TOKEN):
         principal = wiring.credentials.principal(request.headers)
         principal.needs("consent")
         source, trust = principal.id, SERVER

@@ -1,16 +1,18 @@
 """Privacy requests, and the keys of sources and staff."""
 
+import re
 from typing import Any
 
 from candor import audit, bodies, credentials, erasure
 from candor.credentials import Principal
-from candor.errors import Refused
+from candor.errors import NotFound, Refused
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, serve
 from candor.wiring import Wiring
 
 wiring = Wiring()
 telemetry = Telemetry()
+ID = re.compile("[0-9a-f]{28,32}")
 
 
 def _principal(request: Request, right: str) -> Principal:
@@ -21,6 +23,14 @@ def _principal(request: Request, right: str) -> Principal:
 
 def _tell(principal: Principal, action: str, **more: Any) -> None:
     audit.tell(wiring.audit_queue, at=wiring.clock(), actor=principal.id, action=action, **more)
+
+
+def _id(request: Request) -> str:
+    """The path's id. What cannot be one of ours may be anything, so it enters no log."""
+    id_ = request.path["id"]
+    if not ID.fullmatch(id_):
+        raise NotFound("not_found", "There is nothing with this id.")
+    return id_
 
 
 def request_erasure(request: Request) -> Answer:
@@ -51,8 +61,9 @@ def request_erasure(request: Request) -> Answer:
 def show_request(request: Request) -> Answer:
     """How far a privacy request is, with its receipts and its certificate."""
     principal = _principal(request, "privacy")
-    _tell(principal, "privacy.read", request=request.path["id"][:64])
-    return Answer(erasure.shown(erasure.request(wiring.erasure, request.path["id"])))
+    id_ = _id(request)
+    _tell(principal, "privacy.read", request=id_)
+    return Answer(erasure.shown(erasure.request(wiring.erasure, id_)))
 
 
 def list_requests(request: Request) -> Answer:
@@ -80,8 +91,9 @@ def list_keys(request: Request) -> Answer:
 def revoke_key(request: Request) -> Answer:
     """Refuse a key or token from now on."""
     principal = _principal(request, "keys")
-    _tell(principal, "key.revoked", request=request.path["id"][:64])
-    credentials.revoke(wiring.rows, request.path["id"], wiring.clock())
+    id_ = _id(request)
+    _tell(principal, "key.revoked", request=id_)
+    credentials.revoke(wiring.rows, id_, wiring.clock())
     return Answer({"success": True})
 
 

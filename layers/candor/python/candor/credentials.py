@@ -14,6 +14,8 @@ from candor.errors import Forbidden, NotFound, Unauthenticated
 from candor.ports import ABSENT, PRESENT, Clock, Conflict, Key, Put, Row, Rows, Update
 
 CACHED_SECONDS = 60
+WRITE_KEY, TOKEN = "wk_", "tk_"
+"""What keys start with, so that a person can tell them apart."""
 Trust = Literal["client", "server", "verified"]
 Role = Literal["admin", "dpo", "analyst", "marketer"]
 
@@ -69,7 +71,7 @@ def issue(rows: Rows, spec: Mapping[str, Any], now: float) -> tuple[str, str]:
     `spec` is {"kind": "source", "name", "source", "trust"} or
     {"kind": "token", "name", "role", "purposes"}.
     """
-    prefix = "wk_" if spec["kind"] == "source" else "tk_"
+    prefix = WRITE_KEY if spec["kind"] == "source" else TOKEN
     key = prefix + secrets.token_urlsafe(32)
     id_ = _id(key)
     row: Row = {**spec, "created": int(now)}
@@ -105,13 +107,13 @@ class Credentials:
 
     def source(self, headers: Mapping[str, str], in_body: object = None) -> Source:
         """The source whose write key came as Basic user name, Bearer token or `writeKey`."""
-        row, id_ = self._row(_presented(headers) or (in_body if isinstance(in_body, str) else None))
+        row, id_ = self._row(presented(headers) or (in_body if isinstance(in_body, str) else None))
         if row is None or row["kind"] != "source":
             raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
         return Source(id_, row["name"], row["source"], row["trust"])
 
     def principal(self, headers: Mapping[str, str]) -> Principal:
-        row, id_ = self._row(_presented(headers))
+        row, id_ = self._row(presented(headers))
         if row is None or row["kind"] != "token":
             raise Unauthenticated("unknown_token", "The token is missing, unknown or revoked.")
         return Principal(id_, row["name"], row["role"], tuple(row["purposes"]))
@@ -135,7 +137,7 @@ def _id(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def _presented(headers: Mapping[str, str]) -> str | None:
+def presented(headers: Mapping[str, str]) -> str | None:
     """The key of the Authorization header (names in lower case). Never raises."""
     scheme, _, rest = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":

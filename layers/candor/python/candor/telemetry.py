@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
+from candor.ports import Unavailable
 from candor.unification import Outcome
 
 NAMESPACE = "Candor"
@@ -44,4 +45,7 @@ class Telemetry:
         """Something failed that no sender can mend."""
         frames = traceback.extract_tb(error.__traceback__)
         places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-6:]]
-        self._logger.error("fault", extra={"error": type(error).__name__, "places": places})
+        fields = {"error": type(error).__name__, "places": places}
+        if isinstance(error, Unavailable):  # the one text that is ours: an operation and a code
+            fields["because"] = str(error)
+        self._logger.error("fault", extra=fields)

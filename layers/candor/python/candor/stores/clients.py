@@ -32,11 +32,12 @@ THROTTLED = frozenset(
 )
 
 
-class StoreError(Exception):
+class StoreError(Unavailable):
     """A store refused a call: a missing permission, a missing table, a malformed request.
 
-    A defect of the deployment or of the code, so nothing catches it. It names the operation and
-    AWS's code; AWS's message is left out because some quote the values that were sent.
+    A defect of the deployment or of the code; for who sent the request it is the same as a store
+    that does not answer. It names the operation and AWS's code; AWS's message is left out because
+    some quote the values that were sent.
     """
 
     def __init__(self, operation: str, code: str) -> None:
