@@ -228,6 +228,17 @@ def test_what_the_policy_does_not_name_is_stripped_and_told_with_the_fix() -> No
     assert collected.events[0]["properties"] == {"method": "web"}
 
 
+@pytest.mark.parametrize("name", ["a\ud800b", "a\x00b", "a\nb", "x" * 10_240], ids=ascii)
+def test_a_name_is_told_short_and_harmless(name: str) -> None:
+    event = sent("track", "m", userId="1", event=name, properties={name: 1}, context={name: 1})
+
+    collected = taken(event, keep=True, writeKey=name)
+
+    for text in [*stripped(collected), *(note["name"] for note in collected.notes)]:
+        assert text.isprintable()
+        assert len(text) <= 80
+
+
 def test_what_every_sdk_sends_of_its_surroundings_goes_without_a_word() -> None:
     context = {"ip": "203.0.113.7", "userAgent": "x", "library": {"name": "analytics.js"}}
 

@@ -237,6 +237,17 @@ def test_a_run_goes_on_where_the_last_one_stopped(amount: int, each: int) -> Non
     assert shop.rows.held("graph") == []
 
 
+def test_runs_that_are_too_short_for_all_come_to_everybody_in_turn() -> None:
+    shop = ended(3)
+    shop.send(CRM, *(order(f"n{n}", ago=-1200 * DAY, userId=f"n{n}") for n in range(9)))
+
+    for _ in range(6):
+        sweep(shop.erasure, shop.workflow, times(2))
+
+    names = {row["pk"] for row in shop.rows.held("keys") if "#" not in row["pk"]}
+    assert names == {shop.id(f"user_id:n{n}").key for n in range(9)}
+
+
 def test_a_run_without_time_changes_nothing() -> None:
     shop = ended(3)
     before = shop.rows.held()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from candor import keyring
 from candor.ports import Key, Put
 from candor.sealing import Damaged, Vault, key_id, key_id_of, new_salt
 from candor.transit import HOUR, LIFE_SECONDS, Transit
@@ -118,6 +119,39 @@ def test_what_was_sealed_by_an_earlier_release_still_opens() -> None:
     text = "AQHbsYqnVjwyMiST4Nwe6gMwyGdlQu1ptK55SdtA077xUt9O5X5UalTRgPTZ7imiHJcG7OV0uzXywvz2"
 
     assert opened(base64.b64decode(text)) == {"name": "Ann"}
+
+
+# Keys.
+
+
+def test_racing_makers_of_a_salt_get_the_same_one() -> None:
+    shop = Shop()
+    others = [lambda: made.append(keyring.salt(shop.rows, "somebody"))]
+    made: list[bytes] = []
+
+    def tap(call: str, detail: Any) -> None:
+        if call == "rows.update:before" and others:
+            others.pop()()
+
+    shop.rows.tap = tap
+    made.append(keyring.salt(shop.rows, "somebody"))
+    made.append(keyring.salt(shop.rows, "somebody"))
+
+    assert len(made) == 3
+    assert len(set(made)) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_fence_lets_no_salt_be_made(known: bool) -> None:
+    shop = Shop()
+    if known:
+        keyring.salt(shop.rows, "somebody")
+    keyring.shred(shop.rows, "somebody", "erase", "request", NOW)
+
+    with pytest.raises(keyring.Fenced):
+        keyring.salt(shop.rows, "somebody")
+    (row,) = shop.rows.held("keys")
+    assert "salt" not in row
 
 
 # Transit: messages in the queue.
