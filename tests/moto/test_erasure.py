@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from candor import erasure
 from candor.erasure import Erasure
-from candor.ports import Unavailable
+from candor.ports import Conflict, Unavailable
+from candor.stores.stepfunctions import StepFunctionsWorkflow
 from tests.moto.conftest import Answer, Cloud, Refuse
 from tests.moto.test_journey import CANARY, MAIL, visit
 
@@ -202,6 +203,21 @@ def test_a_partial_request_that_is_asked_for_again_goes_on(
     assert shown(cloud, id_)["status"] == "completed"
 
 
+def test_no_certificate_is_made_without_a_clean_verification(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit(cloud)
+    monkeypatch.setattr(StepFunctionsWorkflow, "start", lambda *_: None)
+    id_ = ask(cloud).body["id"]
+    step = cloud.functions["erase"]
+    for before in ([], ["verify"]):  # which finds what is not deleted yet
+        for name in before:
+            assert step({"step": name, "request": id_})["clean"] is False
+        with pytest.raises(Conflict):
+            step({"step": "certify", "request": id_})
+        assert shown(cloud, id_)["status"] == "running"
+
+
 def test_no_certificate_is_made_without_a_signature(cloud: Cloud, refuse: Refuse) -> None:
     visit(cloud)
     refuse("kms", "Sign", 400, "AccessDeniedException")
@@ -216,7 +232,7 @@ def test_an_erasure_whose_machine_never_started_is_taken_up_by_sweep(
 ) -> None:
     visit(cloud)
     with monkeypatch.context() as broken:
-        broken.setattr("candor.stores.stepfunctions.StepFunctionsWorkflow.start", _unavailable)
+        broken.setattr(StepFunctionsWorkflow, "start", _unavailable)
         assert ask(cloud).status == 503
     (row,) = boto3.client("dynamodb").scan(TableName="candor-requests")["Items"]
     assert row["status"]["S"] == "pending"
