@@ -43,6 +43,6 @@ def set(options: argparse.Namespace, screen: Screen) -> int:
         found = api.collect("server", "/consents", body)
     for purpose, granted in body["purposes"].items():
         word = "granted" if granted else "denied"
-        screen.note(f"{options.identifier}: {purpose} [{state(word).style}]{word}[/]")
+        screen.note(f"{options.identifier}: {purpose} ", state(word))
     screen.answer(found)
     return 0

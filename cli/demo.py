@@ -6,7 +6,6 @@ import shlex
 import time
 from typing import Any
 
-from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
@@ -16,7 +15,7 @@ from cli.api import Api
 from cli.first_keys import source_names
 from cli.problem import Problem
 from cli.profile import links, read
-from cli.screen import Screen
+from cli.screen import Screen, text
 from cli.target import ROOT, choose
 
 WITHHELD_FOR = "marketing"
@@ -39,8 +38,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         for one in journey.play(api, steps):
             played.append(one)
             progress.tick(one.step.title)
-    for number, one in enumerate(played, 1):
-        screen.show(f"[bold]{number}.[/bold] {one.step.title}")
+    tell_steps(screen, played)
     with screen.progress("Waiting until everything is unified") as progress:
         profile, missing = journey.await_profile(api, person, steps, progress)
     if profile is None or missing:
@@ -55,8 +53,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     why = show.why(evidence, person.identifier, source_names(brought.stack))
     tell(screen, person, profile, why, for_marketing, played)
     tell_commands(screen, commands)
-    screen.show(f"[dim]{time.monotonic() - started:.0f} s altogether. It goes on running; "
-                "make down stops it.[/dim]")  # fmt: skip
+    seconds = f"{time.monotonic() - started:.0f} s"
+    screen.show(text(f"{seconds} altogether. It goes on running; make down stops it.", "dim"))
     screen.answer(
         {
             "success": True,
@@ -71,6 +69,11 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
+def tell_steps(screen: Screen, played: list[journey.Played]) -> None:
+    for number, one in enumerate(played, 1):
+        screen.show(Text.assemble((f"{number}. ", "bold"), text(one.step.title)))
+
+
 def tell(
     screen: Screen,
     person: journey.Person,
@@ -81,17 +84,13 @@ def tell(
 ) -> None:
     """One profile, why it is one, what was not kept, what marketing does not get to see."""
     screen.show("", show.profile(profile, f"One profile came of it: {person.name}"))
-    screen.show(Panel(why, title="Why these are one person", title_align="left", style=""))
+    screen.show(show.panel(why, "Why these are one person"))
     notes = [entry for one in played for kind in ("stripped", "notes") for entry in one.all(kind)]
     if notes:
-        screen.show(
-            Panel(show.stripped(notes), title="What policy.yaml does not name", title_align="left")
-        )
+        screen.show(show.panel(show.stripped(notes), "What policy.yaml does not name"))
     if for_marketing.get("withheld"):
         table = show.withheld(for_marketing["withheld"])
-        screen.show(
-            Panel(table, title=f"Withheld from {WITHHELD_FOR}, and why", title_align="left")
-        )
+        screen.show(show.panel(table, f"Withheld from {WITHHELD_FOR}, and why"))
 
 
 def to_paste(stack: dict[str, Any], person: journey.Person) -> list[dict[str, str]]:
@@ -123,6 +122,6 @@ def to_paste(stack: dict[str, Any], person: journey.Person) -> list[dict[str, st
 def tell_commands(screen: Screen, commands: list[dict[str, str]]) -> None:
     screen.show("", Rule("Your turn: paste these, in this order", align="left"))
     for number, one in enumerate(commands, 1):
-        screen.show("", Text(f"# {number}. {one['does']}", style="dim"))
+        screen.show("", text(f"# {number}. {one['does']}", "dim"))
         screen.line(one["command"])
     screen.show("")

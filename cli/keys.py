@@ -4,14 +4,12 @@ import argparse
 import time
 from typing import Any
 
-from rich.text import Text
-
 from cli import first_keys
 from cli.api import Api
 from cli.aws import Clients
 from cli.deploy import Deployment, outputs_of
 from cli.problem import Problem
-from cli.screen import Screen
+from cli.screen import Screen, text
 from cli.show import grid, plain, when
 from cli.target import StackFile, choose, load_stack
 
@@ -65,7 +63,7 @@ def revoke(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
     found = api.staff("admin", "DELETE", f"/keys/{options.id}")
     screen.note("Revoked. Functions that have it cached refuse it within a minute.")
-    screen.show(Text("`make up` issues the first keys anew if it was one of them.", style="dim"))
+    screen.show(text("`make up` issues the first keys anew if it was one of them.", "dim"))
     screen.answer(found)
     return 0
 

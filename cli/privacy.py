@@ -4,13 +4,11 @@ import argparse
 import time
 from typing import Any
 
-from rich.text import Text
-
 from cli import show
 from cli.api import Api, identifier
 from cli.certificate import check, document_of
 from cli.problem import Problem
-from cli.screen import Screen
+from cli.screen import Screen, text
 from cli.target import load_stack
 
 ENDED = frozenset({"completed", "failed", "partial", "cancelled", "refused", "held"})
@@ -70,7 +68,7 @@ def status(options: argparse.Namespace, screen: Screen) -> int:
                 show.state(one.get("status")),
                 show.when(one.get("due")),
             )
-        screen.show(table if table.row_count else Text("No privacy requests yet.", style="dim"))
+        screen.show(table if table.row_count else text("No privacy requests yet.", "dim"))
     screen.answer(found)
     return 0
 
@@ -97,7 +95,7 @@ def present(api: Api, found: dict[str, Any], screen: Screen) -> int:
         good = good and verdict.good is not False
         style = {True: "green", False: "bold red", None: "yellow"}[verdict.good]
         document = document_of(found["certificate"])
-        words = Text(verdict.words, style=style)
+        words = text(verdict.words, style)
         screen.show(show.certificate(found["certificate"], document, words))
     if found.get("status") in {"partial", "failed"}:
         screen.warn(

@@ -3,8 +3,6 @@
 import argparse
 from typing import Any
 
-from rich.panel import Panel
-
 from cli import show as look
 from cli.api import Answered, Api, Role, profile_path
 from cli.first_keys import source_names
@@ -21,7 +19,7 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
     if options.why:
         evidence = links(api, options.identifier, options.role, options.purpose)
         tree = look.why(evidence, options.identifier, source_names(api.stack))
-        screen.show(Panel(tree, title="why", title_align="left"))
+        screen.show(look.panel(tree, "why"))
         found = found | {"links": evidence}
     screen.answer(found)
     return 0

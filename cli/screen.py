@@ -1,7 +1,7 @@
 """What the command prints: rich for people, one JSON document for programs."""
 
 import json
-import sys
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +13,25 @@ from rich.text import Text
 
 from cli.problem import Problem
 
+# What a terminal obeys (C0, C1), what ends a line or turns its order round, and halves of
+# characters, which cannot be printed at all.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def text(value: object, style: str = "") -> Text:
+    """Anything as it is, on one line. Whatever somebody else wrote is printed through this.
+
+    Not as rich's markup, and with a mark in the place of each character that is not safe to print.
+    """
+    if isinstance(value, Text):
+        return value
+    return Text(UNSAFE.sub(lambda one: " " if one[0].isspace() else "�", str(value)), style)
+
+
+def document(data: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON that is safe to print: ASCII alone."""
+    return json.dumps(data, indent=indent, default=str).replace("\x7f", "\\u007f")
+
 
 class Screen:
     """Standard output is for the answer, standard error for progress and problems.
@@ -22,33 +41,31 @@ class Screen:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False)
-        self.err = Console(stderr=True, highlight=False)
+        self.out = Console(highlight=False, markup=False, emoji=False)
+        self.err = Console(highlight=False, markup=False, emoji=False, stderr=True)
 
     def show(self, *things: RenderableType) -> None:
         """Prints for people."""
         if not self.as_json:
             for thing in things:
-                self.out.print(thing)
+                self.out.print(text(thing) if isinstance(thing, str) else thing)
 
-    def line(self, text: str) -> None:
+    def line(self, words: str | Text) -> None:
         """Prints one line as it is, never wrapped, so that it can be copied."""
         if not self.as_json:
-            self.out.print(Text(text), soft_wrap=True)
+            self.out.print(text(words), soft_wrap=True)
 
     def answer(self, data: Mapping[str, Any]) -> None:
         """Prints for programs."""
         if self.as_json:
-            print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+            print(document(data, indent=2))
 
-    def note(self, text: str) -> None:
+    def note(self, *words: str | Text) -> None:
         """A step that is done."""
-        if not self.as_json:
-            self.err.print(f"[green]✓[/green] {text}", soft_wrap=True)
+        self._tell(text("✓ ", "green"), *words)
 
-    def warn(self, text: str) -> None:
-        if not self.as_json:
-            self.err.print(f"[yellow]![/yellow] {text}", soft_wrap=True)
+    def warn(self, words: str) -> None:
+        self._tell(text("! ", "yellow"), words)
 
     @contextmanager
     def progress(self, doing: str) -> Iterator["Progress"]:
@@ -56,25 +73,29 @@ class Screen:
         if self.as_json:
             yield Progress(doing, None)
         elif self.err.is_terminal:
-            with self.err.status(doing) as status:
+            with self.err.status(text(doing)) as status:
                 yield Progress(doing, status)
         else:
-            self.err.print(f"… {doing}", soft_wrap=True)
+            self._tell("… ", doing)
             yield Progress(doing, None)
 
     def problem(self, problem: Problem) -> None:
         if self.as_json:
             error = {"message": problem.what, "fix": problem.fix}
-            print(json.dumps({"success": False, "error": error}), file=sys.stdout)
+            print(document({"success": False, "error": error}))
             return
-        self.err.print(Text.assemble(("✗ ", "bold red"), problem.what), soft_wrap=True)
+        self._tell(text("✗ ", "bold red"), problem.what)
         if problem.fix:
-            self.err.print(Text("  " + problem.fix), soft_wrap=True)
+            self._tell("  ", problem.fix)
+
+    def _tell(self, *words: str | Text) -> None:
+        if not self.as_json:
+            self.err.print(Text.assemble(*map(text, words)), soft_wrap=True)
 
 
 class Progress:
     def __init__(self, doing: str, status: Status | None) -> None:
-        self._doing = doing
+        self._doing = text(doing)
         self._status = status
         self._started = time.monotonic()
 
@@ -82,4 +103,4 @@ class Progress:
         if self._status:
             seconds = int(time.monotonic() - self._started)
             more = f" · {detail}" if detail else ""
-            self._status.update(f"{self._doing} [dim]{seconds} s{more}[/dim]")
+            self._status.update(Text.assemble(self._doing, " ", text(f"{seconds} s{more}", "dim")))

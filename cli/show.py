@@ -8,9 +8,12 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
+
+from cli.screen import text
 
 OTHER_PURPOSES = "the policy keeps it for "
 """How a reason begins that names an attribute's own purposes, and so differs for each."""
@@ -27,11 +30,31 @@ STATE_COLOURS = {
 }
 
 
-def grid(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
+class Grid(Table):
+    """A table of data: each cell is shown as it is."""
+
+    def add_row(self, *cells: object, style: StyleType | None = None, **more: bool) -> None:
+        super().add_row(*map(text, cells), style=style, **more)
+
+
+def grid(*columns: str) -> Grid:
+    table = Grid(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def facts() -> Grid:
+    """Names and what they stand for, without headings."""
+    table = Grid(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def panel(inside: RenderableType, title: str | Text, colour: str = "none") -> Panel:
+    # A title that is not a Text would be read as markup, whatever the console says.
+    return Panel(inside, title=text(title), title_align="left", border_style=colour)
 
 
 def when(value: object) -> str:
@@ -40,15 +63,14 @@ def when(value: object) -> str:
         return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     if isinstance(value, str) and "T" in value:
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
+            return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M")
+        except (ValueError, OverflowError):  # no time, or one too near the calendar's end
             return value
-        return moment.astimezone().strftime("%Y-%m-%d %H:%M")
     return "" if value is None else str(value)
 
 
-def state(text: object) -> Text:
-    return Text(str(text), style=STATE_COLOURS.get(str(text), ""))
+def state(word: object) -> Text:
+    return text(word, STATE_COLOURS.get(str(word), ""))
 
 
 def plain(value: object) -> str:
@@ -85,8 +107,8 @@ def profile(found: Mapping[str, Any], title: str) -> RenderableType:
         parts += [Text("Nothing may be shown for this purpose.", style="yellow"), ""]
     if found.get("withheld"):
         parts += [withheld(found["withheld"]), ""]
-    heading = f"{title} · for [bold]{found.get('purpose', '?')}[/bold]"
-    return Panel(Group(*parts[:-1]), title=heading, title_align="left", border_style="blue")
+    heading = Text.assemble(text(title), " · for ", text(found.get("purpose", "?"), "bold"))
+    return panel(Group(*parts[:-1]), heading, "blue")
 
 
 def event_row(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -147,7 +169,7 @@ def why(links: list[dict[str, Any]], root: str, sources: Mapping[str, str]) -> T
 
     `sources` names those that are known by their id.
     """
-    tree = Tree(Text(root, style="bold"), guide_style="dim")
+    tree = Tree(text(root, "bold"), guide_style="dim")
     names = {root: tree}
     left = [one for one in links if not one.get("refused")]
     while left:
@@ -158,15 +180,15 @@ def why(links: list[dict[str, Any]], root: str, sources: Mapping[str, str]) -> T
             if near not in names:
                 near, far = (far, near) if far in names else (near, far)
             if near not in names:
-                names[near] = tree.add(Text(near))
+                names[near] = tree.add(text(near))
             if far not in names:
                 names[far] = names[near].add(
-                    Text.assemble(far, (f"   {evidence(one, sources)}", "dim"))
+                    Text.assemble(text(far), text(f"   {evidence(one, sources)}", "dim"))
                 )
     for one in links:
         if one.get("refused"):
-            text = f"{end(one, 'a')} and {end(one, 'b')} stay apart: {plain(one['refused'])}"
-            tree.add(Text(text, style="yellow"))
+            words = f"{end(one, 'a')} and {end(one, 'b')} stay apart: {plain(one['refused'])}"
+            tree.add(text(words, "yellow"))
     return tree
 
 
@@ -189,28 +211,26 @@ def request(found: Mapping[str, Any]) -> RenderableType:
     horizons = grid("unreadable remains", "until")
     for one in found.get("horizons") or []:
         horizons.add_row(plain(one.get("what", "")), when(one.get("until")))
-    head = Text.assemble(f"{found.get('type', '')} ", (str(found.get("id", "")), "bold"))
-    head.append(" · ").append(state(found.get("status", "")))
+    kind, id_ = text(found.get("type", "")), text(found.get("id", ""), "bold")
+    head = Text.assemble(kind, " ", id_, " · ", state(found.get("status", "")))
     if not found.get("id"):
         head = Text("A dry run: nothing was changed.")
     if found.get("due"):
-        head.append(f" · due {when(found['due'])}")
+        head.append(text(f" · due {when(found['due'])}"))
     parts: list[RenderableType] = [head]
     for table in (receipts, horizons):
         if table.row_count:
             parts += ["", table]
-    return Panel(Group(*parts), title="privacy request", title_align="left", border_style="blue")
+    return panel(Group(*parts), "privacy request", "blue")
 
 
 def certificate(found: Mapping[str, Any], document: Mapping[str, Any], verdict: Text) -> Panel:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim")
-    facts.add_column(overflow="fold")
+    rows = facts()
     for name, value in document.items():
         if name not in {"stores", "horizons"}:  # those of the request, told above
-            facts.add_row(name.replace("_", " "), plain(value))
-    facts.add_row("", "")
-    facts.add_row("signature", str(found.get("signature", "")))
-    facts.add_row("key", str(found.get("key_id", "")))
-    facts.add_row("checked", verdict)
-    return Panel(facts, title="erasure certificate", title_align="left", border_style="green")
+            rows.add_row(name.replace("_", " "), plain(value))
+    rows.add_row("", "")
+    rows.add_row("signature", found.get("signature", ""))
+    rows.add_row("key", found.get("key_id", ""))
+    rows.add_row("checked", verdict)
+    return panel(rows, "erasure certificate", "green")

@@ -3,11 +3,9 @@
 import argparse
 import os
 
-from rich.table import Table
-from rich.text import Text
-
 from cli import running
 from cli.screen import Screen
+from cli.show import facts
 from cli.target import choose
 
 
@@ -15,15 +13,13 @@ def up(options: argparse.Namespace, screen: Screen) -> int:
     target = choose(options.endpoint_url, options.config_env)
     done = running.up(target, screen)
     screen.note(f"Up in {done.seconds:.0f} s")
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    facts.add_row("API", f"{done.stack['api_url']}/v1")
-    facts.add_row("write key, browser", done.stack["write_keys"]["client"])
-    facts.add_row("write key, server", done.stack["write_keys"]["server"])
-    facts.add_row("all keys, outputs", os.path.relpath(target.local / "stack.json"))
-    facts.add_row("next", Text("make demo · candor tail · candor status · make down"))
-    screen.show(facts)
+    rows = facts()
+    rows.add_row("API", f"{done.stack['api_url']}/v1")
+    rows.add_row("write key, browser", done.stack["write_keys"]["client"])
+    rows.add_row("write key, server", done.stack["write_keys"]["server"])
+    rows.add_row("all keys, outputs", os.path.relpath(target.local / "stack.json"))
+    rows.add_row("next", "make demo · candor tail · candor status · make down")
+    screen.show(rows)
     screen.answer({"success": True, "state_lost": done.lost, **done.stack})
     return 0
 

@@ -5,15 +5,14 @@ from typing import Any
 
 from rich.console import Group
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from cli.api import Api
 from cli.aws import AwsError, Clients
 from cli.emulator import gone, health
 from cli.problem import Problem
-from cli.screen import Screen
-from cli.show import grid, state, when
+from cli.screen import Screen, text
+from cli.show import facts, grid, panel, state, when
 from cli.target import choose, load_stack
 
 QUEUES = {
@@ -84,20 +83,18 @@ def depth(clients: Clients, url: str) -> int:
 
 
 def picture(found: dict[str, Any]) -> Panel:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    facts.add_row("endpoint", found["endpoint"])
-    facts.add_row("API", f"{found['api_url']}/v1")
+    rows = facts()
+    rows.add_row("endpoint", found["endpoint"])
+    rows.add_row("API", f"{found['api_url']}/v1")
     active = sum(each == "Active" for each in found["functions"].values())
-    facts.add_row("functions", f"{active} of {len(found['functions'])} active")
+    rows.add_row("functions", f"{active} of {len(found['functions'])} active")
     waiting = Text(" · ").join(
-        Text(f"{name} {count}", style="red" if count and "failed" in name else "")
+        text(f"{name} {count}", "red" if count and "failed" in name else "")
         for name, count in found["queues"].items()
     )
-    facts.add_row("messages", waiting)
-    facts.add_row("keys", "?" if found["keys"] is None else str(found["keys"]))
-    parts: list[Any] = [facts]
+    rows.add_row("messages", waiting)
+    rows.add_row("keys", "?" if found["keys"] is None else str(found["keys"]))
+    parts: list[Any] = [rows]
     requests = grid("privacy request", "type", "status", "due")
     for one in found["requests"] or []:
         requests.add_row(
@@ -109,6 +106,6 @@ def picture(found: dict[str, Any]) -> Panel:
     if requests.row_count:
         parts += ["", requests]
     for problem in found["problems"]:
-        parts += ["", Text(problem, style="red")]
+        parts += ["", text(problem, "red")]
     colour = "green" if found["healthy"] else "red"
-    return Panel(Group(*parts), title="candor", title_align="left", border_style=colour)
+    return panel(Group(*parts), "candor", colour)

@@ -11,7 +11,7 @@ from rich.text import Text
 from cli.aws import AwsError, Clients, explained
 from cli.first_keys import source_names
 from cli.problem import Problem
-from cli.screen import Screen
+from cli.screen import Screen, document, text
 from cli.target import load_stack
 
 FUNCTIONS = ("CollectFunction", "UnifyFunction")
@@ -39,16 +39,16 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     until = time.monotonic() + options.seconds if options.seconds else None
     since = int((time.time() - options.since) * 1000)
     if not screen.as_json:
-        screen.err.print("[dim]Waiting for events; Ctrl-C ends it.[/dim]")
+        screen.err.print(text("Waiting for events; Ctrl-C ends it.", "dim"))
     try:
         while until is None or time.monotonic() < until:
             for line in reader.new(since):
                 source = str(line.get("source", ""))
                 line["source"] = names.get(source, source)
                 if screen.as_json:
-                    print(json.dumps(line), flush=True)
+                    print(document(line), flush=True)
                 else:
-                    screen.out.print(told(line), soft_wrap=True)
+                    screen.line(told(line))
             since = max(since, reader.latest - OVERLAP_MS)
             time.sleep(0.5)
     except KeyboardInterrupt:
@@ -109,11 +109,11 @@ def told(line: dict[str, Any]) -> Text:
     name = str(line.get("name") or "")
     kind = str(line.get("type", ""))
     return Text.assemble(
-        (at, "dim"),
+        text(at, "dim"),
         "  ",
-        (f"{word:<9}", COLOURS.get(word, "cyan")),
-        f"{kind:<9}",
-        (f"{'' if name == kind else name:<24}", "bold"),
-        f" {line.get('source', '')}",
-        (f"   {line['reason']}" if line.get("reason") else "", "yellow"),
+        text(f"{word:<9}", COLOURS.get(word, "cyan")),
+        text(f"{kind:<9}"),
+        text(f"{'' if name == kind else name:<24}", "bold"),
+        text(f" {line.get('source', '')}"),
+        text(f"   {line['reason']}" if line.get("reason") else "", "yellow"),
     )
