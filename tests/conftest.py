@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from localstack_client.session import Session  # type: ignore[import-untyped]
 
 REGION = "us-east-1"
 START_SECONDS = 60
+STOP_SECONDS = 60
 
 # Nothing here may reach a real account, whatever the caller's shell and home folder hold.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -72,37 +74,67 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("endpoint", endpoints(), indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session")
-def ministack_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a MiniStack of this session's own: a free port, IAM enforced, root key test/test.
+class MiniStack:
+    """A MiniStack of this session's own: a free port, IAM enforced, root key test/test.
 
-    Its home, its state and its temporary files are in a temporary folder; it is killed at the end.
+    Its home, its state, its log and its temporary files are in `home`.
     """
-    home = tmp_path_factory.mktemp("ministack")
-    port = _free_port()
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            env=_ministack_environment(home, port),
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = _free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it answers. After a `stop` it goes on with the state it had."""
+        with (self.home / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ministack"],
+                env=_ministack_environment(self.home, self.port),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(endpoint):
-            if process.poll() is not None or time.monotonic() > deadline:
-                said = (home / "log").read_text(errors="replace")[-2000:]
+        while not _answers(self.endpoint):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = (self.home / "log").read_text(errors="replace")[-2000:]
                 pytest.fail(f"The tests' own MiniStack did not start; its log ends with:\n{said}")
             time.sleep(0.05)
-        yield endpoint
+
+    def stop(self) -> None:
+        """Ends it cleanly: it writes its state down first."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(STOP_SECONDS)
+            self.kill()
+
+    def kill(self) -> None:
+        if self._process:
+            # With the group go the Lambda workers, which would outlive it.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
+    """Killed at the end of the session."""
+    made = MiniStack(tmp_path_factory.mktemp("ministack"))
+    try:
+        made.start()
+        yield made
     finally:
-        # With the group go the Lambda workers, which would outlive it.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        made.kill()
+
+
+@pytest.fixture(scope="session")
+def ministack_endpoint(ministack: MiniStack) -> str:
+    return ministack.endpoint
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +181,8 @@ def _ministack_environment(home: Path, port: int) -> dict[str, str]:
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": REGION,
         "AUTH": "true",
+        "PERSIST_STATE": "1",
+        "S3_PERSIST": "1",
         "STATE_DIR": str(home / "state"),
         "S3_DATA_DIR": str(home / "s3"),
         # They would listen on fixed ports, which two sessions cannot share.

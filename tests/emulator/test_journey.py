@@ -10,29 +10,12 @@ from cli import certificate, journey, privacy, profile, running
 from cli.api import Api
 from cli.aws import Clients
 from cli.problem import Problem
-from cli.screen import Screen
 from cli.tail import FUNCTIONS, Reader
 from cli.target import ROOT, Target
+from tests.emulator.conftest import QUIET
 
-QUIET = Screen(as_json=True)
 FOLDER = ROOT / "events" / "journey"
 MARKETING = "marketing"
-
-
-@pytest.fixture(scope="session")
-def target(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Target:
-    return Target(tmp_path_factory.mktemp("local"), "local", endpoint, ours=False)
-
-
-@pytest.fixture(scope="session")
-def stack(target: Target) -> dict[str, Any]:
-    """The template, built and deployed to the endpoint as `make up` does it."""
-    return running.up(target, QUIET).stack
-
-
-@pytest.fixture(scope="session")
-def api(stack: dict[str, Any]) -> Api:
-    return Api(stack)
 
 
 @pytest.fixture
