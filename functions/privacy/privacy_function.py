@@ -77,6 +77,7 @@ def create_key(request: Request) -> Answer:
     """Issue a write key to a source, or a token to staff; it is shown this once."""
     principal = _principal(request, "keys")
     spec = bodies.parse(bodies.Credential, request.json()).root.model_dump()
+    credentials.check(spec, wiring.policy)
     id_, key = credentials.issue(wiring.rows, spec, wiring.clock())
     _tell(principal, "key.created", request=id_)
     return Answer({"id": id_, **spec, "key": key}, 201)

@@ -3,22 +3,22 @@
 from typing import Any
 
 from candor.telemetry import Telemetry
-from candor.unification import Outcome, unify
+from candor.unification import Outcome, Unfinished, unify
 from candor.wiring import Wiring
 
 RESERVE_MS = 4_000
-"""Begin no message with less time left: one that is cut off comes again, with its neighbours."""
+"""Begin nothing with less time left: being cut off makes the neighbours come again too."""
 
 wiring = Wiring()
 telemetry = Telemetry(tail=wiring.tail)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    def more() -> bool:
+        return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
+
     failed = []
     for record in event["Records"]:
-        if context.get_remaining_time_in_millis() < RESERVE_MS:
-            failed.append({"itemIdentifier": record["messageId"]})
-            continue
         try:
             message = wiring.transit.open(record["body"])
             if message is None:
@@ -26,7 +26,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
                     [Outcome("message", "(sealed)", "-", "dropped", "key_destroyed")]
                 )
             else:
-                telemetry.outcomes(unify(message, wiring.world))
+                telemetry.outcomes(unify(message, wiring.world, more))
+        except Unfinished:
+            failed.append({"itemIdentifier": record["messageId"]})
         except Exception as error:  # noqa: BLE001  whatever it is, it must not take its neighbours along
             telemetry.fault(error)
             failed.append({"itemIdentifier": record["messageId"]})

@@ -132,9 +132,9 @@ def test_a_trait_that_the_policy_names_no_longer_is_not_shown() -> None:
 
 @given(st.permutations(range(4)))
 def test_a_view_folds_its_members_alike_in_any_order(turn: list[int]) -> None:
-    registers = [{"name": [f"Ann{n % 2}", 1000 + n // 2, "crm", None]} for n in range(4)]
+    registers = [{"name": [f"Ann{n % 2}", 1000 + n // 2, "crm", None, True]} for n in range(4)]
 
-    assert fold(*[registers[n] for n in turn]) == {"name": ["Ann1", 1001, "crm", None]}
+    assert fold(*[registers[n] for n in turn]) == {"name": ["Ann1", 1001, "crm", None, True]}
 
 
 # Within time.

@@ -37,6 +37,7 @@ facts = st.tuples(
     st.sampled_from([0, 1000, 2000]),
     st.sampled_from(["web", "crm"]),
     st.none() | st.just("device"),
+    st.booleans(),
 ).map(list)
 registers = st.dictionaries(st.sampled_from(["plan", "name"]), facts, max_size=2)
 

@@ -44,13 +44,19 @@ PATHS = {
 
 _FIELDS = frozenset(
     {
-        *("type", "event", "name", "category", "userId", "anonymousId", "previousId", "groupId"),
-        *("messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "context"),
-        *("integrations", "properties", "traits", "channel", "version", "writeKey", "_metadata"),
+        *("type", "event", "userId", "anonymousId", "previousId", "messageId", "timestamp"),
+        *("originalTimestamp", "sentAt", "receivedAt", "context", "integrations", "properties"),
+        *("traits", "channel", "version", "writeKey", "_metadata"),
     }
 )
+_AS_PROPERTIES = {
+    "page": ("name", "category"),
+    "screen": ("name", "category"),
+    "group": ("groupId",),
+}
+"""Fields of a call that are kept as properties of its event."""
 _GZIP = 16 + zlib.MAX_WBITS
-_UNSAFE = re.compile(r"[\ud800-\udfff\x00-\x1f]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 
 Json = dict[str, Any]
 
@@ -179,7 +185,7 @@ class _Reading:
         at, day = self._times(batch_sent_at)
         if self.policy.due(self.policy.retention[rule.retention], day * DAY) <= self.now:
             raise _Refusal("too_old", f"Events of class {rule.retention} this old are not kept.")
-        self._strip_unknown(self.sent, _FIELDS, "")
+        self._strip_unknown(self.sent, _FIELDS | {*_AS_PROPERTIES.get(type_, ())}, "")
         self._strip_unknown(context, self.policy.context_known, "context")
         consent = self._consent(context)
         event: Json = {
@@ -197,7 +203,13 @@ class _Reading:
         }
         if rule is UNNAMED_EVENT:
             event["unnamed"] = True
-        self._note_consent(rule.purposes, consent)
+        self._note_consent(name, rule.purposes, consent)
+        for trait in event["traits"]:
+            self._note_consent(f"traits.{trait}", self.policy.traits[trait].purposes, consent)
+        if type_ == "alias" and isinstance(self.sent.get("previousId"), str):
+            # It may have been a user's id: then that user's fence counts too.
+            previous = normal_form(self.policy, "user_id", self.sent["previousId"])
+            event["also"] = [["user_id", previous]] if previous else []
         return event
 
     def _name(self, type_: str) -> str:
@@ -207,6 +219,10 @@ class _Reading:
         if not isinstance(name, str) or not name.strip():
             raise _Refusal("no_event_name", "A track call names its `event`.")
         name = name.strip()
+        if _UNSAFE.search(name):
+            raise _Refusal(
+                "bad_event_name", "An event's name holds no control or broken characters."
+            )
         if name in self.policy.events and name not in TYPES:
             return name
         days = self.policy.retention[UNNAMED]
@@ -265,12 +281,12 @@ class _Reading:
 
     def _properties(self, type_: str, name: str, allowed: frozenset[str] | None) -> Json:
         properties = self._object("properties")
-        if type_ in ("page", "screen"):
-            own = {key: self.sent[key] for key in ("name", "category") if self.sent.get(key)}
-            properties = {**own, **properties}
+        own = {key: self.sent[key] for key in _AS_PROPERTIES.get(type_, ()) if self.sent.get(key)}
+        properties = {**own, **properties}
         if allowed is None:
             return properties
-        self._strip_unknown(properties, allowed, "properties", f"events.{name!r}.properties")
+        fix = f"Add it under events.{name!r}.properties in policy.yaml."
+        self._strip_unknown(properties, allowed, "properties", fix=fix)
         return {key: value for key, value in properties.items() if key in allowed}
 
     def _traits(self, type_: str, context: Json) -> Json:
@@ -278,8 +294,9 @@ class _Reading:
         if type_ == "identify":
             traits = {**traits, **self._object("traits")}
         elif own := self._object("traits"):
-            self._strip_unknown(own, frozenset(), "traits", "an identify call, which sets traits")
-        self._strip_unknown(traits, frozenset(self.policy.traits), "traits", "traits")
+            fix = "Traits are a person's, and are kept from an identify call."
+            self._strip_unknown(own, frozenset(), "traits", fix=fix)
+        self._strip_unknown(traits, frozenset(self.policy.traits), "traits")
         return {key: value for key, value in traits.items() if key in self.policy.traits}
 
     def _consent(self, context: Json) -> dict[str, bool]:
@@ -291,7 +308,10 @@ class _Reading:
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
 
-    def _note_consent(self, purposes: frozenset[str], consent: Mapping[str, bool]) -> None:
+    def _note_consent(
+        self, name: str, purposes: frozenset[str], consent: Mapping[str, bool]
+    ) -> None:
+        """Say what will be kept only if a grant is on record."""
         needing = sorted(p for p in purposes if self.policy.purposes[p].basis == "consent")
         if len(needing) < len(purposes) or any(consent.get(purpose) for purpose in needing):
             return
@@ -301,21 +321,20 @@ class _Reading:
                 self.index,
                 self.id,
                 "no_consent",
+                name=_shown(name),
                 message="Kept only if a grant for one of these purposes is on record.",
                 purposes=needing,
                 fix=fix,
             )
         )
 
-    def _strip_unknown(
-        self, sent: Json, known: frozenset[str], where: str, place: str | None = None
-    ) -> None:
+    def _strip_unknown(self, sent: Json, known: frozenset[str], where: str, fix: str = "") -> None:
         for name, value in sent.items():
             if name in known or value is None:
                 continue
             full = f"{where}.{_shown(name)}" if where else _shown(name)
-            fix = f"Add it under {place or where or 'properties or traits'} in policy.yaml."
-            self.stripped.append(_said(self.index, self.id, "not_in_policy", name=full, fix=fix))
+            how = fix or f"Add it under {where or 'properties or traits'} in policy.yaml."
+            self.stripped.append(_said(self.index, self.id, "not_in_policy", name=full, fix=how))
 
     def _object(self, name: str) -> Json:
         value = self.sent.get(name)

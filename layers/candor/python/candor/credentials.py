@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from candor.errors import Forbidden, NotFound, Unauthenticated
+from candor.errors import Forbidden, NotFound, Refused, Unauthenticated
+from candor.policy import DAY, Policy
 from candor.ports import ABSENT, PRESENT, Clock, Conflict, Key, Put, Row, Rows, Update
 
 CACHED_SECONDS = 60
+LISTED_DAYS = 90
+"""How long a revoked key is still listed."""
 WRITE_KEY, TOKEN = "wk_", "tk_"
 """What keys start with, so that a person can tell them apart."""
 Trust = Literal["client", "server", "verified"]
@@ -65,6 +68,15 @@ class Principal:
         return stated
 
 
+def check(spec: Mapping[str, Any], policy: Policy) -> None:
+    """Raises Refused for a token that could never read anything."""
+    purposes = spec.get("purposes", ())
+    unknown = sorted(set(purposes) - set(policy.purposes))
+    if unknown or (spec["kind"] == "token" and "read" in MAY[spec["role"]] and not purposes):
+        named = ", ".join(sorted(policy.purposes))
+        raise Refused("unknown_purpose", f"`purposes` names some of the policy's: {named}.")
+
+
 def issue(rows: Rows, spec: Mapping[str, Any], now: float) -> tuple[str, str]:
     """Make a credential and return its id and its key, which is nowhere stored.
 
@@ -81,7 +93,9 @@ def issue(rows: Rows, spec: Mapping[str, Any], now: float) -> tuple[str, str]:
 
 def revoke(rows: Rows, id_: str, now: float) -> None:
     """Refuse a key from now on; environments that cached it learn within a minute."""
-    change = Update(Key("credentials", id_), once={"revoked": int(now)}, when={"pk": PRESENT})
+    ends = int(now) + LISTED_DAYS * DAY
+    once = {"revoked": int(now), "due": ends, "ttl": ends}
+    change = Update(Key("credentials", id_), once=once, when={"pk": PRESENT})
     try:
         rows.update(change)
     except Conflict:
@@ -91,7 +105,7 @@ def revoke(rows: Rows, id_: str, now: float) -> None:
 def listing(rows: Rows) -> list[Row]:
     """Every credential, oldest first, without anything secret."""
     found = [
-        {"id": row["pk"], **{name: value for name, value in row.items() if name != "pk"}}
+        {"id": row["pk"]} | {name: row[name] for name in row if name not in ("pk", "due", "ttl")}
         for row in rows.scan("credentials")
     ]
     return sorted(found, key=lambda row: (row["created"], row["id"]))

@@ -11,7 +11,7 @@ from candor.policy import Policy
 LONGEST = 256
 """Characters an identifier's value may have."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from candor import consent, keyring
 from candor.credentials import Trust
@@ -170,23 +170,20 @@ class Graph:
 
     def resolve(
         self, home: Identifier, others: Iterable[Identifier], evidence: Evidence
-    ) -> set[str]:
+    ) -> dict[str, str]:
         """Give the home of an event a node, and link the others to it, strongest first.
 
         An identifier gets its node and joins a profile in one transaction, so that no crash and no
-        erasure in between leaves it to itself. Returns the idkeys that a rule left out; raises
-        Fenced where any of them is kept out, and Conflict: load and try again.
+        erasure in between leaves it to itself. Returns the idkeys that were left out, with the
+        rule. Raises Fenced where any of them is kept out, and Conflict: load and try again.
         """
         others = [one for one in others if one != home]
         if any(self.closed(one.key) for one in (home, *others)):
             raise keyring.Fenced
         if home.key not in self.nodes:
             self._place(home, others, evidence)
-        left_out = set()
-        for one in others:
-            if self._link(home, one, evidence):
-                left_out.add(one.key)
-        return left_out
+        left_out = {one.key: self._link(home, one, evidence) for one in others}
+        return {idkey: refused for idkey, refused in left_out.items() if refused}
 
     def ensure(self, one: Identifier) -> None:
         """Give an identifier a node, in a profile of its own. Raises Fenced and Conflict."""
@@ -381,16 +378,18 @@ class Graph:
             node.last = today
 
 
-def bury(rows: Rows, idkey: str, now: float) -> bool:
-    """Remove an identifier that has ended, from its profile too. False where it has not.
+def bury(rows: Rows, idkey: str, now: float) -> Literal["alive", "absent", "buried"]:
+    """Remove an identifier that has ended, from its profile too; says what it found.
 
     DynamoDB's own expiry takes days, and until then an ended node would bar its successor.
     Raises Conflict where something of it changed meanwhile.
     """
     key = node_key(idkey)
     row = rows.get([key], expired=True).get(key)
-    if row is None or row["due"] > now:
-        return False
+    if row is None:
+        return "absent"
+    if row["due"] > now:
+        return "alive"
     home = profile_key(row["profile"])
     listed = rows.get([home], expired=True).get(home)
     writes: list[Write] = [
@@ -405,7 +404,7 @@ def bury(rows: Rows, idkey: str, now: float) -> bool:
             Update(home, set=change, when=unchanged) if rest else Delete(home, when=unchanged)
         )
     rows.commit(*writes)
-    return True
+    return "buried"
 
 
 def insist(work: Callable[[], T], again: Callable[[], None]) -> T:

@@ -57,8 +57,9 @@ def _sweep_identifier(work: Erasure, row: Row, swept: Swept) -> None:
     """Remove an identifier that has ended, and the key of one that has no node."""
     idkey = row["pk"]
     try:
-        swept.identifiers += bury(work.rows, idkey, work.clock())
-        if "mode" not in row:
+        found = bury(work.rows, idkey, work.clock())
+        swept.identifiers += found == "buried"
+        if found != "alive" and "mode" not in row:
             unused = Check(node_key(idkey), when={"pk": ABSENT})
             work.rows.commit(unused, Delete(Key("keys", idkey), when={"mode": ABSENT}))
             swept.keys += 1

@@ -9,9 +9,17 @@ from candor.errors import Refused
 def read_json(text: bytes) -> Any:
     """Any JSON value. Raises Refused, whatever the bytes."""
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        return _with_whole_characters(value) if b"\\u" in text else value
     except (ValueError, RecursionError):
         raise Refused("bad_json", "The body is not valid JSON.") from None
+
+
+def _with_whole_characters(value: Any) -> Any:
+    """Half a surrogate pair, which is what a browser sends of a cut emoji, becomes U+FFFD."""
+    text = json.dumps(value, ensure_ascii=False)
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value if whole == text else json.loads(whole)
 
 
 def _no_constant(name: str) -> float:

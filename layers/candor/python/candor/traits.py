@@ -1,4 +1,4 @@
-"""Traits: a fold per identifier, the latest fact of each name winning, in one sealed row."""
+"""Traits: a fold per identifier, the best fact of each name winning, in one sealed row."""
 
 import json
 from collections.abc import Iterable
@@ -19,14 +19,17 @@ class Fact(NamedTuple):
     source: str
     by: str | None
     """The device it came through, whose consent it rests on, where that is not its home."""
+    proven: bool
+    """Whether its source may speak for people: a public key may not."""
 
 
 def stored(fact: Fact) -> list[Any]:
-    return [fact.value, fact.at, fact.source, fact.by]
+    return [fact.value, fact.at, fact.source, fact.by, fact.proven]
 
 
 def fold(*registers: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Registers are name to `stored` facts. The latest wins; a tie is settled by content."""
+    """Registers are name to `stored` facts. What was proven wins over what a public key said, then
+    the latest; a tie is settled by content."""
     folded: dict[str, list[Any]] = {}
     for register in registers:
         for name, fact in register.items():
@@ -52,5 +55,5 @@ def write(world: World, home: str, salt: bytes, facts: Iterable[Fact]) -> None:
     )
 
 
-def _rank(fact: list[Any]) -> tuple[int, str]:
-    return fact[1], json.dumps(fact, sort_keys=True)
+def _rank(fact: list[Any]) -> tuple[bool, int, str]:
+    return fact[4], fact[1], json.dumps(fact, sort_keys=True)

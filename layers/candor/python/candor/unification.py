@@ -4,13 +4,15 @@ May run twice, late, or beside itself: every write is a fold, an overwrite of it
 on what was read. Whatever stops it midway, the message comes again and nothing is lost or doubled.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from candor import bundles, consents, traits
 from candor.consent import denies, fold_signals, signal, verdict
+from candor.credentials import Trust
 from candor.identifiers import Identifier
 from candor.identity import Claim, Evidence, Graph, claim, event_hash, insist
 from candor.keyring import Fenced
@@ -18,6 +20,12 @@ from candor.policy import Attribute
 from candor.world import World
 
 Json = dict[str, Any]
+HOMES = 50
+"""In one part of a message."""
+
+
+class Unfinished(Exception):
+    """Time was up before the message was through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,42 +43,77 @@ class Outcome:
 class _Event:
     sent: Json
     claim: Claim
+    also: list[Identifier]
+    """Whose fences count too."""
     rule: Attribute | None
     dropped: str = ""
 
 
-def unify(message: Json, world: World) -> list[Outcome]:
-    """Store what may be stored of a message that `collection` made. Raises Unavailable."""
-    return _Unification(message, world).run()
+def unify(message: Json, world: World, more: Callable[[], bool] = lambda: True) -> list[Outcome]:
+    """Store what may be stored of a message that `collection` made.
+
+    Goes home by home, in parts, so that a message too long for one delivery gets on with each.
+    Raises Unavailable where a store does not answer, and Unfinished where `more` says that time is
+    up: what is done stays done, and the message goes on when it comes again.
+    """
+    source, events, outcomes = message["source"], [], []
+    for sent in message["events"]:
+        event = _read(sent, source["trust"], world)
+        if event:
+            events.append(event)
+        else:  # the policy has changed while it waited
+            outcomes.append(_outcome(sent, source["id"], "no_identifier"))
+    for part in _parts(events):
+        if not more():
+            raise Unfinished
+        outcomes += _Unification(part, source, world).run()
+    return outcomes
+
+
+def _read(sent: Json, trust: Trust, world: World) -> _Event | None:
+    """An event with its identifiers; None where it has none."""
+    make = world.identifiers.make
+    made, also = (
+        [one for type_, value in sent.get(field, ()) if (one := make(type_, value))]
+        for field in ("ids", "also")
+    )
+    rule = world.policy.event(sent["name"], unnamed=sent.get("unnamed", False))
+    return _Event(sent, claim(made, trust, world.policy), also, rule) if made else None
+
+
+def _parts(events: list[_Event]) -> Iterator[list[_Event]]:
+    """All events of a home are in one part, because together they name its bundles."""
+    homes: dict[str, list[_Event]] = {}
+    for event in events:
+        homes.setdefault(event.claim.home.key, []).append(event)
+    of_homes = iter(homes.values())
+    while part := list(chain.from_iterable(islice(of_homes, HOMES))):
+        yield part
 
 
 class _Unification:
-    def __init__(self, message: Json, world: World) -> None:
+    def __init__(self, events: list[_Event], source: Json, world: World) -> None:
+        self.events = events
+        self.source = source
+        self.trust: Trust = source["trust"]
         self.world = world
         self.policy = world.policy
-        self.source = message["source"]
-        self.trust = self.source["trust"]
         self.graph = Graph(world)
         self.said: dict[str, tuple[Identifier, dict[str, list[int]]]] = {}
-        """What this message's events say of consent, for each device."""
-        self.events: list[_Event] = []
-        self.nobodys: list[Json] = []
-        for sent in message["events"]:
-            rule = self.policy.event(sent["name"], unnamed=sent.get("unnamed", False))
-            if ids := self._ids(sent):
-                made = claim(ids, self.trust, self.policy)
-                self.events.append(_Event(sent, made, rule))
-            else:
-                self.nobodys.append(sent)  # the policy has changed while it waited
+        """What the events say of consent, for each device."""
+        rules = self.policy.identifiers.items()
+        known_limits = {f"limit:{type_}" for type_, rule in rules if rule.known}
+        self.somebody_elses = {"client_may_not_join_known_users", *known_limits}
+        """The refusals that mean: this profile is another person's."""
 
     def run(self) -> list[Outcome]:
-        everyone = {one.key for event in self.events for one in event.claim.ids}
+        everyone = {one.key for event in self.events for one in (*event.claim.ids, *event.also)}
         pairs = {pair for event in self.events for pair in _pairs(event.claim)}
         self.graph.load(everyone, pairs)
         for event in self.events:
             if event.rule is None:
                 event.dropped = "not_in_policy"  # which may change while events wait
-            elif any(self._kept_out(one.key, event) for one in event.claim.ids):
+            elif any(self._kept_out(one.key, event) for one in (*event.claim.ids, *event.also)):
                 event.dropped = "fenced"
         self._hear_signals()
         for event in self._remaining():
@@ -84,12 +127,7 @@ class _Unification:
         self._write_bundles()
         seen = {one.key for event in self._remaining() for one in event.claim.ids}
         self._insist(lambda: self.graph.seen(seen), seen)
-        lost = [self._outcome(sent, "no_identifier") for sent in self.nobodys]
-        return [self._outcome(event.sent, event.dropped) for event in self.events] + lost
-
-    def _ids(self, sent: Json) -> list[Identifier]:
-        made = [self.world.identifiers.make(type_, value) for type_, value in sent["ids"]]
-        return [one for one in made if one]
+        return [_outcome(event.sent, self.source["id"], event.dropped) for event in self.events]
 
     def _remaining(self) -> list[_Event]:
         return [event for event in self.events if not event.dropped]
@@ -146,7 +184,11 @@ class _Unification:
         return not any(other and denies(other.choices, purpose) for other in others)
 
     def _resolve(self, event: _Event) -> None:
-        """Give the event's home a node and link the others to it; drop what may not be stored."""
+        """Give the event's home a node and link the others to it.
+
+        The device of somebody else takes nothing of the person that the event names; one that just
+        did not fit into the person's profile keeps what it did, as an anonymous device does.
+        """
         made = event.claim
         evidence = Evidence(
             event_hash(event.sent["id"]),
@@ -158,7 +200,8 @@ class _Unification:
 
         def write() -> None:
             left_out = self.graph.resolve(made.home, made.ids, evidence)
-            if made.person and made.person.key in left_out:
+            refused = left_out.get(made.person.key) if made.person else None
+            if refused in self.somebody_elses:
                 event.dropped = "identity_conflict"
 
         try:
@@ -174,7 +217,8 @@ class _Unification:
                 named = self.policy.traits.get(name)  # a policy may change while events wait
                 if named and any(self._may(event, purpose) for purpose in named.purposes):
                     by = None if device == home else device
-                    fact = traits.Fact(name, value, event.sent["at"], self.source["id"], by)
+                    proven = self.trust != "client"
+                    fact = traits.Fact(name, value, event.sent["at"], self.source["id"], by, proven)
                     facts.setdefault(home, []).append(fact)
         for home, of_home in facts.items():
             salt = self.graph.keys[home].salt or b""  # an event that remains has ensured its home
@@ -209,10 +253,10 @@ class _Unification:
     ) -> None:
         insist(work, lambda: self.graph.load([*idkeys], [*pairs]))
 
-    def _outcome(self, sent: Json, dropped: str) -> Outcome:
-        name = "(unnamed)" if sent.get("unnamed") else sent["name"]
-        outcome = "dropped" if dropped else "stored"
-        return Outcome(sent["type"], name, self.source["id"], outcome, dropped)
+
+def _outcome(sent: Json, source: str, dropped: str) -> Outcome:
+    name = "(unnamed)" if sent.get("unnamed") else sent["name"]
+    return Outcome(sent["type"], name, source, "dropped" if dropped else "stored", dropped)
 
 
 def _pairs(made: Claim) -> list[tuple[str, str]]:
