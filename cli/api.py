@@ -1,6 +1,7 @@
 """Calls of Candor's HTTP API, as an SDK or a colleague's script would make them."""
 
 import json
+import re
 from base64 import b64encode
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
@@ -95,9 +96,11 @@ def understood(status: int, data: bytes) -> dict[str, Any]:
         found = json.loads(data)
     except ValueError:
         found = None
-    body = found if isinstance(found, dict) else {}
     if 200 <= status < 300:
-        return body
+        if isinstance(found, dict):
+            return found
+        raise Problem("What answers is not Candor's API.", "`candor status` shows its address.")
+    body = found if isinstance(found, dict) else {}
     code = str(body.get("code") or body.get("__type") or "no_code")
     message = str(body.get("message") or data[:200].decode(errors="replace") or "No reason given")
     raise Answered(status, code, message.rstrip("."), fix_for(status, code))
@@ -124,6 +127,13 @@ def identifier(text: str) -> tuple[str, str]:
             "Give type and value, like user_id:42 or email:a@b.c.",
         )
     return kind, value
+
+
+def segment(id_: str) -> str:
+    """An id as a segment of a path, so that it cannot name another. Raises Problem."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", id_):
+        raise Problem(f"{id_!r} is not an id.", "`candor keys list`, `candor privacy status` tell.")
+    return id_
 
 
 def profile_path(text: str) -> str:

@@ -7,6 +7,7 @@ from cli.main import Command
 from cli.screen import Screen
 
 ROLES = ("admin", "dpo", "analyst", "marketer")
+TAIL = "Show what becomes of each event, live (emulators only); --json: a document a line."
 MODES = ("erase", "erase_and_suppress")
 
 
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("down", "Stop the emulator; its state is kept.", "stack", "down")
     add("reset", "Stop the emulator and forget its state.", "stack", "reset")
     add("status", "Show what runs, what waits and what failed.", "status", "run")
-    tail = add("tail", "Show what becomes of each event, live (emulators only).", "tail", "run")
+    tail = add("tail", TAIL, "tail", "run")
     tail.add_argument("--since", type=int, default=0, metavar="SECONDS", help="start that long ago")
     tail.add_argument(
         "--seconds", type=int, metavar="SECONDS", help="stop after that long (default: never)"

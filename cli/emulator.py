@@ -224,7 +224,8 @@ def refuse_taken_port(port: int, endpoint: str) -> None:
         probe.settimeout(2)
         if probe.connect_ex(("127.0.0.1", port)) != 0:
             return
-    other = f"Choose another port: `CANDOR_PORT={port + 1 if port < 65535 else 4567} make up`"
+    free = port + 1 if port < 65535 else 4567
+    other = f"Choose another port: put `CANDOR_PORT={free}` before the command"
     if health(endpoint) is not None:
         raise Problem(
             f"Port {port} is in use by an emulator that this folder did not start.",

@@ -4,13 +4,15 @@ import argparse
 import time
 from typing import Any
 
+from rich.text import Text
+
 from cli import first_keys
-from cli.api import Api
+from cli.api import Api, segment
 from cli.aws import Clients
 from cli.deploy import Deployment, outputs_of
 from cli.problem import Problem
 from cli.screen import Screen, text
-from cli.show import grid, plain, when
+from cli.show import grid, when
 from cli.target import StackFile, choose, load_stack
 
 
@@ -43,15 +45,16 @@ def create(options: argparse.Namespace, screen: Screen) -> int:
 def list(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
     found = api.staff("admin", "GET", "/keys")
-    table = grid("id", "what", "name", "may read for", "created")
-    table.columns[0].no_wrap = True
+    table = grid("for", "may read for", "created", "id")
+    for column in table.columns[1:]:
+        column.no_wrap = True  # the rest of 80 columns is the first one's
     for one in found.get("data", []):
+        what = one.get("role") or f"{one.get('source')} ({one.get('trust')})"
         table.add_row(
-            str(one["id"]),
-            str(one.get("role") or f"{one.get('source')} ({one.get('trust')})"),
-            str(one.get("name", "")),
-            plain(one.get("purposes") or []),
+            f"{one.get('name', '')}: {what}",
+            Text("\n").join(map(text, one.get("purposes") or [])),
             "revoked" if one.get("revoked") else when(one.get("created"))[:10],
+            one["id"],
             style="dim strike" if one.get("revoked") else "",
         )
     screen.show(table)
@@ -61,7 +64,7 @@ def list(options: argparse.Namespace, screen: Screen) -> int:
 
 def revoke(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
-    found = api.staff("admin", "DELETE", f"/keys/{options.id}")
+    found = api.staff("admin", "DELETE", f"/keys/{segment(options.id)}")
     screen.note("Revoked. Functions that have it cached refuse it within a minute.")
     screen.show(text("`make up` issues the first keys anew if it was one of them.", "dim"))
     screen.answer(found)

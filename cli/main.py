@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 
 from cli.problem import Problem
 from cli.screen import Screen
@@ -16,6 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here so that a broken part does not keep the others from running.
     from cli import commands
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # for terminals that cannot show every character
     options = commands.parser().parse_args(arguments)
     screen = Screen(as_json=getattr(options, "json", False))
     try:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cli.problem import Problem
+
 
 def _regular_expression(text: str) -> str:
     try:
@@ -124,14 +126,35 @@ def compile_policy(text: str) -> dict[str, Any]:
     return {**compiled, "hash": hashlib.sha256(canonical.encode()).hexdigest()[:16]}
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The compiled policy in a file. Raises Problem, which names the place of every mistake."""
+    try:
+        return compile_policy(path.read_text(encoding="utf-8"))
+    except ValidationError as found:
+        said = [_told(one["loc"], one["msg"]) for one in found.errors()]
+    except yaml.MarkedYAMLError as mistake:
+        at = mistake.problem_mark
+        said = [f"line {at.line + 1 if at else '?'}: {mistake.problem}"]
+    except yaml.YAMLError as mistake:
+        said = [" ".join(str(mistake).split())]
+    except (OSError, UnicodeDecodeError) as error:
+        said = [f"it cannot be read: {error}"]
+    raise Problem(f"{path}: {'; '.join(said)}.")
+
+
+def _told(place: tuple[int | str, ...], what: str) -> str:
+    words = what.removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, place)), words]))
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) != 3 or arguments[0] != "compile":
         print("usage: python -m cli.policy compile policy.yaml OUT.json", file=sys.stderr)
         return 2
     try:
-        compiled = compile_policy(Path(arguments[1]).read_text())
-    except (ValidationError, yaml.YAMLError) as mistake:
-        print(f"{arguments[1]}: {mistake}", file=sys.stderr)
+        compiled = read(Path(arguments[1]))
+    except Problem as problem:
+        print(problem.what, file=sys.stderr)
         return 1
     Path(arguments[2]).write_text(json.dumps(compiled, separators=(",", ":")))
     return 0

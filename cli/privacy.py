@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from cli import show
-from cli.api import Api, identifier
+from cli.api import Api, identifier, segment
 from cli.certificate import check, document_of
 from cli.problem import Problem
 from cli.screen import Screen, text
@@ -25,7 +25,7 @@ def erase(options: argparse.Namespace, screen: Screen) -> int:
         "verified_by": options.verified_by,
         "dry_run": options.dry_run,
     }
-    with screen.progress("Fencing the person off and destroying their keys"):
+    with screen.progress("Looking what there is" if options.dry_run else "Asking for the erasure"):
         found = api.staff("dpo", "POST", "/privacy/requests", body)
     if options.dry_run or options.no_wait or not found.get("id"):
         screen.show(show.request(found))
@@ -55,8 +55,8 @@ def wait(api: Api, id_: str, screen: Screen) -> dict[str, Any]:
 
 def status(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
-    if options.id:
-        found = api.staff("dpo", "GET", f"/privacy/requests/{options.id}")
+    if options.id is not None:
+        found = api.staff("dpo", "GET", f"/privacy/requests/{segment(options.id)}")
         screen.show(show.request(found))
     else:
         found = api.staff("dpo", "GET", "/privacy/requests")
@@ -75,7 +75,7 @@ def status(options: argparse.Namespace, screen: Screen) -> int:
 
 def certificate(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
-    found = api.staff("dpo", "GET", f"/privacy/requests/{options.id}")
+    found = api.staff("dpo", "GET", f"/privacy/requests/{segment(options.id)}")
     if not found.get("certificate"):
         raise Problem(
             f"The request has no certificate: it is {found.get('status')}.",

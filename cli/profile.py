@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from cli import show as look
-from cli.api import Answered, Api, Role, profile_path
+from cli.api import Answered, Api, Role, identifier, profile_path
 from cli.first_keys import source_names
 from cli.problem import Problem
 from cli.screen import Screen
@@ -12,6 +12,7 @@ from cli.target import load_stack
 
 
 def show(options: argparse.Namespace, screen: Screen) -> int:
+    identifier(options.identifier)
     api = Api(load_stack(options.endpoint_url, options.config_env))
     with screen.progress("Reading"):
         found = read(api, options.identifier, options.role, options.purpose)
@@ -27,8 +28,10 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
 
 def read(api: Api, text: str, role: Role, purpose: str | None) -> dict[str, Any]:
     """The profile. Raises Problem, whose sentence says what a 404 can mean."""
+    kind, value = identifier(text)
+    body = {"identifier": {"type": kind, "value": value}}
     try:
-        return api.staff(role, "GET", profile_path(text), purpose=purpose)
+        return api.staff(role, "POST", "/profiles/query", body, purpose=purpose)
     except Answered as answer:
         if answer.status != 404 or answer.fix:
             raise

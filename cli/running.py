@@ -3,15 +3,16 @@
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from cli import first_keys
+from cli import first_keys, policy
 from cli.aws import Clients
 from cli.deploy import Deployment
 from cli.emulator import Emulator, health
 from cli.problem import Problem
 from cli.screen import Screen
-from cli.target import REGION, StackFile, Target
+from cli.target import REGION, ROOT, StackFile, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ def up(target: Target, screen: Screen) -> Up:
             "`candor up` would leave keys of production on this machine.",
             "Deploy it with sam (README, Deploying), then `candor keys create --config-env prod`.",
         )
+    # A mistake in it is told at once, and nothing is started for it.
+    policy.read(Path(os.path.relpath(ROOT / "policy.yaml")))
     clients = Clients(target.endpoint)
     deployment = Deployment(target, clients)
     lost = False

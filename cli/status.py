@@ -22,6 +22,7 @@ QUEUES = {
     "audit, failed": "AuditDlqUrl",
     "archive, failed": "ArchiveDlqUrl",
 }
+REDRIVE = "docs/operations.md says how to put it right."
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
@@ -66,7 +67,8 @@ def collect_facts(stack: dict[str, Any]) -> dict[str, Any]:
         found["problems"].append(str(problem))
     for label, count in found["queues"].items():
         if label.endswith("failed") and count:
-            found["problems"].append(f"{count} messages failed for good in the queue {label!r}.")
+            what = "1 message" if count == 1 else f"{count} messages"
+            found["problems"].append(f"{what} failed for good: {label}. {REDRIVE}")
     inactive = [name for name, state_ in found["functions"].items() if state_ != "Active"]
     found["problems"] += [f"The function {name} is not active." for name in inactive]
     found["healthy"] = not found["problems"]

@@ -9,10 +9,11 @@ from typing import Any
 from rich.text import Text
 
 from cli.aws import AwsError, Clients, explained
+from cli.emulator import gone, health
 from cli.first_keys import source_names
 from cli.problem import Problem
 from cli.screen import Screen, document, text
-from cli.target import load_stack
+from cli.target import choose, load_stack
 
 FUNCTIONS = ("CollectFunction", "UnifyFunction")
 COLOURS = {"stored": "green", "dropped": "yellow", "stripped": "yellow", "refused": "red"}
@@ -33,6 +34,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
             "`candor tail` reads an emulator's logs; on AWS, functions do not log single events.",
             "Its metrics are in CloudWatch, namespace Candor.",
         )
+    if health(stack["endpoint_url"]) is None:
+        raise gone(stack["endpoint_url"], choose(stack["endpoint_url"], "local"))
     groups = [f"/aws/lambda/{stack['outputs'][each]}" for each in FUNCTIONS]
     names = source_names(stack)
     reader = Reader(Clients(stack["endpoint_url"]), groups)

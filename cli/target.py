@@ -113,7 +113,7 @@ def load_stack(endpoint_url: str | None, config_env: str, local: Path = LOCAL) -
     else:
         stack = read_json(local / "stack.json")
         again = "make up"
-    if stack is None:
+    if stack is None or not {"api_url", "outputs"} <= stack.keys():
         raise Problem("There is no stack here yet.", f"Run `{again}` first.")
     return stack
 

@@ -1,20 +1,24 @@
 """What the command line understands, and how it says that it does not."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli import commands, consent, keys
-from cli.api import Answered, identifier, profile_path, understood
+from cli.api import Answered, Api, identifier, profile_path, understood
 from cli.main import main
 from cli.problem import Problem
 from cli.screen import Screen
-from cli.target import StackFile, choose, load_stack
+from cli.target import ROOT, StackFile, choose, load_stack
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -22,6 +26,31 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CANDOR_PORT", raising=False)
+
+
+@pytest.fixture
+def local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stack file for an emulator that does not run."""
+    stack = {
+        "endpoint_url": "http://127.0.0.1:1",
+        "api_url": "http://127.0.0.1:1/_aws/execute-api/a",
+        "write_keys": {"client": "wk", "server": "wk"},
+        "tokens": dict.fromkeys(("admin", "dpo", "analyst", "marketer"), "tk"),
+        "outputs": {"CollectFunction": "c", "UnifyFunction": "u"},
+    }
+    (tmp_path / "stack.json").write_text(json.dumps(stack))
+    monkeypatch.setattr(load_stack, "__defaults__", (tmp_path,))
+    return tmp_path
+
+
+SHOW = """
+import sys
+from cli import keys
+from cli.api import Api
+from cli.main import main
+keys.load_stack = lambda *_: {"api_url": "", "tokens": {"admin": "tk"}}
+Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
+"""
 
 
 @pytest.mark.parametrize(
@@ -133,6 +162,92 @@ def test_an_answer_that_is_no_json_is_no_traceback() -> None:
         understood(502, b"<html>Bad gateway")
 
 
+def test_a_success_that_is_not_candors_is_none() -> None:
+    for body in (b"<html>Log in to the network", b"[]", b""):
+        with pytest.raises(Problem, match="not Candor"):
+            understood(200, body)
+
+
+@pytest.mark.parametrize("words", ["privacy status", "privacy certificate", "keys revoke"])
+@pytest.mark.parametrize("wrong", ["../keys", "a/b", "a b", "", "a?b"])
+def test_an_id_never_becomes_another_path(
+    words: str, wrong: str, local_stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words.split(), wrong]) == 1
+    assert "is not an id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["profile show 42", "privacy erase 42"])
+def test_a_typo_is_said_before_anything_is_begun(
+    words: str, local_stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 1
+    assert capsys.readouterr().err.startswith("✗ '42' is not an identifier.")
+
+
+def test_a_profile_is_asked_for_without_its_identifier_in_a_url(
+    local_stack: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[Any] = []
+
+    def answer(_: Api, *call: Any) -> dict[str, Any]:
+        calls.append(call)
+        return {}
+
+    monkeypatch.setattr(Api, "_call", answer)
+    assert main(["profile", "show", "user_id:a/b%2Fc"]) == 0
+    ((method, path, _, body),) = calls
+    assert (method, path) == ("POST", "/profiles/query")
+    assert body == {"identifier": {"type": "user_id", "value": "a/b%2Fc"}}
+
+
+@pytest.mark.parametrize("words", ["status", "tail", "keys list", "profile show user_id:1"])
+def test_a_damaged_stack_file_is_one_sentence(
+    words: str, local_stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (local_stack / "stack.json").write_text("{}")
+    assert main(words.split()) == 1
+    assert "There is no stack here yet." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["status", "tail", "profile show user_id:1"])
+def test_an_emulator_that_is_gone_is_said_so(
+    words: str, local_stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 1
+    assert "Nothing answers at http://127.0.0.1:1." in capsys.readouterr().err
+
+
+def test_a_terminal_without_unicode_gets_what_it_can_show() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{SHOW}\nsys.exit(main(['keys', 'list']))"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Zo?" in done.stdout
+
+
+def test_keys_fit_a_narrow_terminal(
+    local_stack: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    purposes = ["marketing", "personalization", "service"]
+    listed: list[dict[str, Any]] = [
+        {"id": "a" * 32, "name": "first marketer", "role": "marketer", "purposes": purposes},
+        {"id": "b" * 32, "name": "web shop", "source": "website", "trust": "client"},
+    ]
+    dated = [one | {"created": 1_777_900_000, "revoked": None} for one in listed]
+    monkeypatch.setattr(Api, "_call", lambda *_: {"data": dated})
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["keys", "list"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    words = {"a" * 32, "b" * 32, "website", "(client)", "2026-05-04", "marketer"}
+    assert words <= set(said.split())
+    assert set(said.split()) >= set(purposes)
+
+
 def test_a_missing_make_up_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,8 +281,8 @@ def test_the_options_choose_the_stack(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
     first, second = choose(None, "local", tmp_path), choose("http://h:1", "local", tmp_path)
-    StackFile(first).write({"tokens": {"admin": "one"}})
-    StackFile(second).write({"tokens": {"admin": "two"}})
+    StackFile(first).write({"api_url": "", "outputs": {}, "tokens": {"admin": "one"}})
+    StackFile(second).write({"api_url": "", "outputs": {}, "tokens": {"admin": "two"}})
     current = tmp_path / "stack.json"
     assert current.stat().st_mode & 0o777 == 0o600
     assert load_stack(None, "local", tmp_path)["tokens"]["admin"] == "two"
