@@ -13,6 +13,7 @@ from cli.problem import Problem
 from cli.target import choose
 
 Role = Literal["admin", "dpo", "analyst", "marketer"]
+Source = Literal["client", "app", "server", "crm"]
 ROLES: tuple[Role, ...] = ("admin", "dpo", "analyst", "marketer")
 
 
@@ -36,7 +37,7 @@ class Api:
             timeout=urllib3.Timeout(connect=5, read=40),
         )
 
-    def collect(self, source: Literal["client", "server"], path: str, body: Any) -> dict[str, Any]:
+    def collect(self, source: Source, path: str, body: Any) -> dict[str, Any]:
         """A call as a source: POST `path` with its write key."""
         pair = b64encode(f"{self._secret('write_keys', source)}:".encode()).decode()
         return self._call("POST", path, {"Authorization": f"Basic {pair}"}, body)

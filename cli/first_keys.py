@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 SOURCES: dict[str, dict[str, Any]] = {
     "client": {"kind": "source", "name": "web shop", "source": "website", "trust": "client"},
+    "app": {"kind": "source", "name": "shop app", "source": "app", "trust": "client"},
     "server": {"kind": "source", "name": "shop server", "source": "server", "trust": "server"},
+    "crm": {"kind": "source", "name": "CRM", "source": "crm", "trust": "server"},
 }
 PURPOSES = {
     "admin": [],

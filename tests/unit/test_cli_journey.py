@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli import demo, journey
+from cli import demo, first_keys, journey
 from cli.api import Answered
 from cli.target import ROOT
 
@@ -65,6 +65,14 @@ def test_the_journey_shows_one_unnamed_event_and_unnamed_attributes() -> None:
         unnamed_attributes |= set(message.get("traits", {})) - set(policy["traits"])
     assert unnamed_events == {"Wishlist Shared"}
     assert unnamed_attributes == {"scroll_depth", "shoe_size"}
+
+
+def test_each_step_is_sent_with_the_key_of_where_it_happens() -> None:
+    sources = [{call["source"] for call in step.calls} for step in journey.steps(FOLDER, ANN)]
+    assert sources == [{"client"}, {"client", "server"}, {"app"}, {"crm"}]
+    assert set().union(*sources) <= first_keys.SOURCES.keys()
+    assert [first_keys.SOURCES[each]["source"] for each in ("app", "crm")] == ["app", "crm"]
+    assert [first_keys.SOURCES[each]["trust"] for each in ("app", "crm")] == ["client", "server"]
 
 
 class FakeApi:
