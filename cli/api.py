@@ -14,7 +14,6 @@ from cli.target import choose
 
 Role = Literal["admin", "dpo", "analyst", "marketer"]
 Source = Literal["client", "app", "server", "crm"]
-ROLES: tuple[Role, ...] = ("admin", "dpo", "analyst", "marketer")
 
 
 class Answered(Problem):

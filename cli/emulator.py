@@ -109,11 +109,19 @@ class Emulator:
 
     def stop(self, screen: Screen) -> Found:
         """Stops it and waits until its state is saved. Answers what was found before."""
+        return self._end(screen, "Stopping MiniStack, saving its state", signal.SIGTERM)
+
+    def forget(self, screen: Screen) -> None:
+        """Ends it at once, for there is nothing to save, and removes everything that it kept."""
+        self._end(screen, "Stopping MiniStack", signal.SIGKILL)
+        shutil.rmtree(self.places.home, ignore_errors=True)
+
+    def _end(self, screen: Screen, doing: str, how: signal.Signals) -> Found:
         found = self.look()
         if found == "running":
             pid = int((read_json(self.places.mark) or {})["pid"])
-            with screen.progress("Stopping MiniStack, saving its state") as progress:
-                os.kill(pid, signal.SIGTERM)
+            with screen.progress(doing) as progress:
+                os.kill(pid, how)
                 deadline = time.monotonic() + STOP_SECONDS
                 while is_ministack(pid):
                     if time.monotonic() > deadline:
@@ -124,16 +132,12 @@ class Emulator:
                     progress.tick()
                     time.sleep(0.1)
             with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGTERM)
+                os.killpg(pid, how)
             if self._process:
                 self._process.wait()
         if found != "killed":
             self.places.mark.unlink(missing_ok=True)
         return found
-
-    def forget(self) -> None:
-        """Removes everything it kept. It must not run."""
-        shutil.rmtree(self.places.home, ignore_errors=True)
 
     def _refuse_other_port(self) -> None:
         made_for = self._port_file.read_text() if self._port_file.exists() else str(self.port)

@@ -13,7 +13,7 @@ from cli.deploy import Deployment, outputs_of
 from cli.problem import Problem
 from cli.screen import Screen, text
 from cli.show import grid, when
-from cli.target import StackFile, choose, load_stack
+from cli.target import ROOT, StackFile, choose, load_stack
 
 
 def spec_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -76,8 +76,22 @@ def _admin_known(options: argparse.Namespace) -> bool:
     return bool(stack.get("tokens", {}).get("admin"))
 
 
+def _check(spec: dict[str, Any]) -> None:
+    """As the API does. Raises Problem."""
+    from candor import credentials
+    from candor.errors import Refused
+    from candor.policy import Policy
+    from cli import policy
+
+    try:
+        credentials.check(spec, Policy.of(policy.read(ROOT / "policy.yaml")))
+    except Refused as refused:
+        raise Problem(str(refused)) from None
+
+
 def _create_directly(options: argparse.Namespace, spec: dict[str, Any]) -> dict[str, Any]:
     """The first key of a stack in AWS: into the table, by the caller's own permissions there."""
+    _check(spec)
     target = choose(None, options.config_env)
     clients = Clients(None)
     stack = Deployment(target, clients).describe()

@@ -83,18 +83,22 @@ def api_url(target: Target, outputs: dict[str, str]) -> str:
 
 def down(target: Target, screen: Screen) -> str:
     """Stops the emulator of this folder. Answers what was found: running, stopped or killed."""
+    return ours(target).stop(screen)
+
+
+def ours(target: Target) -> Emulator:
+    """The emulator of this folder. Raises Problem when the target is another."""
     if not target.ours:
         raise Problem(
             f"What runs at {target.endpoint or 'AWS'} was not started here.",
             "Only the emulator that `make up` starts is stopped.",
         )
-    return Emulator(target).stop(screen)
+    return Emulator(target)
 
 
 def reset(target: Target, screen: Screen) -> None:
     """Stops the emulator of this folder and forgets everything that it held."""
-    down(target, screen)
-    Emulator(target).forget()
+    ours(target).forget(screen)
     own = [f"{kind}-{target.name}" for kind in ("stack", "deployed", "journey", "deploy")]
     current = StackFile(target).is_current()
     for name in [*own, *(["stack"] if current else [])]:

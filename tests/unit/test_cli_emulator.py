@@ -71,6 +71,24 @@ def test_a_kill_is_noticed_at_the_next_start(
     assert emulator.look() == "running"
 
 
+def test_what_is_forgotten_is_not_saved_first(
+    emulator: Emulator, quiet: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.start(quiet)
+    pid = pid_of(emulator)
+    left: list[Path] = []
+    monkeypatch.setattr(
+        "shutil.rmtree", lambda *_, **__: left.extend(emulator.places.state.glob("*.json"))
+    )
+    emulator.forget(quiet)
+    assert left == []
+    monkeypatch.undo()
+    assert not is_ministack(pid)
+    emulator.forget(quiet)
+    assert not emulator.places.home.exists()
+    assert emulator.look() == "stopped"
+
+
 def test_a_clean_stop_by_somebody_else_is_no_kill(emulator: Emulator, quiet: Screen) -> None:
     emulator.places.state.mkdir(parents=True)
     mark = {"pid": 2**22 + 1, "port": 1, "started": time.time() - 60}

@@ -117,6 +117,18 @@ def test_a_token_names_its_purposes() -> None:
     }
 
 
+@pytest.mark.parametrize("purposes", ["", "analytics,tpyo"])
+def test_the_first_token_of_a_stack_in_aws_can_read_something(
+    purposes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["keys", "create", "x", "--role", "analyst", "--purposes", purposes]
+    options = commands.parser().parse_args([*words, "--config-env", "prod"])
+    monkeypatch.setattr(keys, "_admin_known", lambda _: False)
+    monkeypatch.setattr(keys, "Deployment", lambda *_: pytest.fail("it went on"))
+    with pytest.raises(Problem, match="policy's: analytics, marketing"):
+        keys.create(options, Screen())
+
+
 def test_a_choice_becomes_the_body_of_the_api() -> None:
     body = consent.body_of("user_id:42", ["marketing=granted", "analytics=denied"], NOON)
     assert body == {
