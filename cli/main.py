@@ -23,15 +23,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = commands.parser().parse_args(arguments)
     screen = Screen(as_json=getattr(options, "json", False))
     try:
-        run: Command = options.run
-        return run(options, screen)
-    except Problem as problem:
-        screen.problem(problem)
-        return 1
+        code = _run(options, screen)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(options: argparse.Namespace, screen: Screen) -> int:
+    run: Command = options.run
+    try:
+        return run(options, screen)
+    except Problem as problem:
+        screen.problem(problem)
         return 1
 
 

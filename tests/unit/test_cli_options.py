@@ -241,6 +241,21 @@ def test_a_terminal_without_unicode_gets_what_it_can_show() -> None:
     assert b"Zo?" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["keys", "revoke", ".."], ["keys", "list"]])
+def test_a_reader_that_went_away_is_no_traceback(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{SHOW}\nsys.exit(main({[*words, '--json']}))"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_keys_fit_a_narrow_terminal(
     local_stack: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
