@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from candor import collection
+from candor import collection, credentials
 from candor.telemetry import Telemetry
 from candor.unification import Outcome
 from candor.web import Answer, Request, preflight, serve
@@ -15,6 +15,8 @@ telemetry = Telemetry(tail=wiring.tail)
 def collect(request: Request) -> Answer:
     """Take events, and tell what became of each."""
     kind = collection.PATHS[request.resource.removeprefix("/")]
+    if credentials.presented(request.headers):  # before a stranger's body costs anything
+        wiring.credentials.source(request.headers)
     body = collection.parse(request.body)
     source = wiring.credentials.source(request.headers, body.get("writeKey"))
     now = wiring.clock()

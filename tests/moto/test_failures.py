@@ -118,10 +118,10 @@ def test_one_bad_message_takes_none_of_its_neighbours_along(
     unify = cloud.functions["unify"]
     real, calls = unify.module.unify, iter(range(9))
 
-    def sometimes(message: Json, world: Any) -> Any:
+    def sometimes(message: Json, world: Any, more: Any) -> Any:
         if next(calls) == 1:
             raise ValueError(f"{CANARY} is odd")
-        return real(message, world)
+        return real(message, world, more)
 
     monkeypatch.setattr(unify.module, "unify", sometimes)
     damaged = bodies[0][:-8] + "AAAAAAAA"
@@ -131,6 +131,7 @@ def test_one_bad_message_takes_none_of_its_neighbours_along(
     failed = [one["itemIdentifier"] for one in answer["batchItemFailures"]]
     assert failed == ["m1", "m3", "m4"]
     assert CANARY not in cloud.said.getvalue()
+    assert cloud.said.getvalue().count('"Faults":[1.0]') == 3, "an alarm can see them"
 
 
 def test_a_message_whose_key_was_destroyed_is_dropped_and_counted(cloud: Cloud) -> None:

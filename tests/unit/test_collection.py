@@ -486,3 +486,38 @@ def test_the_largest_message_fits_the_queue() -> None:
 
     assert len(collected.events) == 15
     assert len(body) <= LARGEST_MESSAGE
+
+
+# What the answer must not keep to itself.
+
+
+def test_traits_that_consent_keeps_out_are_told() -> None:
+    event = sent("identify", "m", userId="42", traits={"favourite_category": "shoes", "name": "A"})
+
+    (note,) = taken(event).notes
+
+    assert note["code"] == "no_consent"
+    assert note["name"] == "traits.favourite_category"
+    assert note["purposes"] == ["marketing", "personalization"]
+
+
+def test_a_group_keeps_its_id_and_says_what_becomes_of_its_traits() -> None:
+    collected = taken(sent("group", "m", userId="42", groupId="acme", traits={"size": 7}))
+
+    assert collected.events[0]["properties"] == {"groupId": "acme"}
+    (said,) = collected.stripped
+    assert said["name"] == "traits.size"
+    assert "identify" in said["fix"]
+
+
+def test_half_a_character_becomes_the_sign_for_one() -> None:
+    properties = {"title": "x\ud83d", "path": "\ud83d\ude00"}
+
+    event = one(sent("page", "m", anonymousId="a", properties=properties))
+
+    assert event["properties"] == {"title": "x\ufffd", "path": "\U0001f600"}
+
+
+@pytest.mark.parametrize("name", ["a\ud800b", "a\x00b", "a\nb"], ids=ascii)
+def test_an_event_is_not_named_by_broken_characters(name: str) -> None:
+    assert refusals(sent("track", "m", userId="42", event=name), keep=True) == ["bad_event_name"]

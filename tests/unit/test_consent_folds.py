@@ -462,3 +462,15 @@ def test_two_grants_at_once_both_succeed() -> None:
 
     assert not others
     assert shop.state("user_id:42", "marketing") == "granted"
+
+
+def test_no_device_is_said_to_have_denied_what_needs_no_consent() -> None:
+    shop = Shop()
+    shop.send(
+        WEB, sent("identify", "i", userId="42", anonymousId="a", context=says(functional=False))
+    )
+
+    assert shop.view("user_id:42").consents()["service"] == {
+        "state": "unknown",
+        "because": "no consent is needed: contract",
+    }

@@ -14,12 +14,13 @@ from candor.credentials import (
     Credentials,
     Principal,
     Source,
+    check,
     issue,
     listing,
     revoke,
 )
-from candor.errors import Forbidden, NotFound, Unauthenticated
-from tests.worlds import NOW, Shop, recorded
+from candor.errors import Forbidden, NotFound, Refused, Unauthenticated
+from tests.worlds import NOW, SHIPPED, Shop, recorded
 
 SOURCE = {"kind": "source", "name": "web shop", "source": "website", "trust": "client"}
 TOKEN = {"kind": "token", "name": "Ann", "role": "analyst", "purposes": ["analytics", "service"]}
@@ -158,7 +159,7 @@ RIGHTS = {
     "admin": {"keys"},
     "dpo": {"read", "consent", "privacy"},
     "analyst": {"read"},
-    "marketer": {"read", "consent"},
+    "marketer": {"read"},
 }
 
 
@@ -184,3 +185,13 @@ def test_a_read_is_for_a_purpose_of_the_token() -> None:
             ann.purpose(other)
     with pytest.raises(Forbidden):
         Principal("id", "Bob", "admin", ()).purpose(None)
+
+
+@pytest.mark.parametrize("purposes", [[], ["analytics", "tpyo"]])
+def test_a_token_that_could_read_nothing_is_refused(purposes: list[str]) -> None:
+    spec = {"kind": "token", "name": "Kim", "role": "analyst", "purposes": purposes}
+
+    with pytest.raises(Refused) as refused:
+        check(spec, SHIPPED)
+
+    assert refused.value.code == "unknown_purpose"

@@ -12,7 +12,7 @@ from candor.policy import DAY
 from candor.ports import Key, Row, Table, Update
 from candor.retention import GRACE, sweep
 from candor.transit import Transit
-from tests.worlds import CRM, NOW, WEB, Shop, broken_rules, order, policy, says, sent
+from tests.worlds import CRM, NOW, WEB, Shop, broken_rules, order, policy, recorded, says, sent
 
 TABLES: tuple[Table, ...] = ("keys", "graph", "events", "requests", "audit", "credentials")
 LAG = 14 * DAY
@@ -325,3 +325,39 @@ def test_a_hold_keeps_a_person_and_the_sweep_goes_on() -> None:
     sweep(shop.erasure, shop.workflow, always)
 
     assert shop.event_ids("user_id:42") == ["o1"]
+
+
+def test_who_lives_costs_sweep_a_look_and_no_write() -> None:
+    shop = Shop()
+    shop.send(CRM, *(sent("identify", f"i{n}", userId=f"u{n}") for n in range(9)))
+
+    calls = recorded(shop, lambda: sweep(shop.erasure, shop.workflow, lambda: True))
+
+    assert not calls.before("rows.commit", "rows.update", "rows.put")
+
+
+def test_a_partial_request_is_begun_again_three_times_and_no_more() -> None:
+    shop = Shop()
+    shop.send(CRM, sent("identify", "i1", userId="42"))
+    request = shop.acknowledge("user_id:42")
+    executions = [erasure.execution(erasure.request(shop.erasure, request))]
+    for _ in range(5):
+        erasure.fail(shop.erasure, request)
+        sweep(shop.erasure, shop.workflow, lambda: True)
+        executions.append(erasure.execution(erasure.request(shop.erasure, request)))
+
+    assert executions == [request, *(f"{request}-{run}" for run in (1, 2, 3, 3, 3))]
+    assert erasure.request(shop.erasure, request)["status"] == "partial"
+
+
+def test_suppressing_somebody_erased_covers_all_that_was_erased_with_them() -> None:
+    shop = Shop()
+    shop.send(CRM, sent("identify", "i1", userId="42", traits={"email": "ann@example.com"}))
+    shop.erase("user_id:42")
+    shop.clock.advance(DAY)
+
+    shop.erase("user_id:42", "erase_and_suppress")
+
+    shop.clock.advance(DAY)
+    shop.choose("email:ann@example.com", {"marketing": True}, CRM)
+    assert shop.node("email:ann@example.com") is None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from candor import bundles, traits
 from candor.credentials import Source
 from candor.ports import Unavailable
+from candor.unification import HOMES, Unfinished, unify
 from tests.worlds import (
     APP,
     CRM,
@@ -417,3 +419,60 @@ def test_nothing_that_was_sent_is_readable_where_it_is_held() -> None:
     assert "canary" not in held
     assert "4915550001111" not in held
     assert shop.view("user_id:canary-user").traits()["name"] == "Canary Name", "and yet it is there"
+
+
+# What a public key can and cannot do to somebody.
+
+
+def test_what_a_public_key_says_of_a_person_never_outranks_the_shop() -> None:
+    shop = Shop()
+    shop.send(CRM, sent("identify", "i1", userId="42", traits={"name": "Ann"}))
+
+    shop.send(WEB, sent("identify", "i2", userId="42", traits={"name": "Eve", "plan": "pro"}))
+    shop.send(WEB, sent("identify", "i3", userId="42", anonymousId="a9", traits={"name": "Eve"}))
+
+    assert shop.view(ANN).traits() == {"name": "Ann", "plan": "pro"}
+
+
+def test_a_profile_full_of_devices_silences_none() -> None:
+    shop = Shop()
+    flood = [sent("identify", f"f{n}", userId="42", anonymousId=f"flood-{n}") for n in range(60)]
+    shop.send(WEB, *flood)
+
+    (outcome,) = shop.send(WEB, order("o1", userId="42", anonymousId="the real browser"))
+
+    assert (outcome.outcome, outcome.reason) == ("stored", "")
+    assert shop.event_ids("anonymous_id:the real browser") == ["o1"]
+    assert "anonymous_id:the real browser" not in shop.read(ANN)["identifiers"]
+    assert broken_rules(shop) == []
+
+
+def test_an_alias_of_somebody_erased_stays_out_whatever_the_old_id_was() -> None:
+    shop = Shop()
+    shop.send(CRM, sent("identify", "i1", userId="ann@old.example"))
+    shop.erase("user_id:ann@old.example")
+
+    outcomes = shop.send(CRM, sent("alias", "a1", userId="new", previousId="ann@old.example"))
+
+    assert [one.reason for one in outcomes] == ["fenced"]
+    assert shop.node("user_id:new") is None
+
+
+def test_a_message_that_time_cuts_off_gets_on_with_each_delivery() -> None:
+    shop = Shop()
+    message = shop.message(CRM, *(order(f"o{n}", userId=f"u{n}") for n in range(3 * HOMES)))
+    deliveries, parts = 0, 0
+
+    def one_part_more() -> bool:
+        nonlocal parts
+        parts += 1
+        return parts <= deliveries
+
+    while deliveries < 10:
+        deliveries, parts = deliveries + 1, 0
+        with suppress(Unfinished):
+            unify(message, shop.world, one_part_more)
+            break
+
+    assert deliveries == 3
+    assert all(shop.event_ids(f"user_id:u{n}") == [f"o{n}"] for n in range(3 * HOMES))

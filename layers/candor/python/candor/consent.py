@@ -90,6 +90,9 @@ def summary(
     policy: Policy, purpose: str, choices: Choices, devices: Iterable[Signals]
 ) -> tuple[State, str]:
     """The state of a purpose over a whole profile, for people; use `verdict` to decide."""
+    basis = policy.purposes[purpose].basis
+    if basis in ("contract", "legal_obligation"):
+        return "unknown", f"no consent is needed: {basis}"
     denied, granted = choices.get(purpose, (0, 0))
     said = [register[purpose] for register in devices if purpose in register]
     grants = sum(granted_there for _, granted_there in said)
@@ -103,8 +106,8 @@ def summary(
         return "granted", f"granted on {grants} of {len(said)} device(s), for what these sent"
     if said:
         return "denied", f"denied on {len(said)} device(s)"
-    if policy.purposes[purpose].basis != "consent":
-        return "unknown", f"no consent is needed: {policy.purposes[purpose].basis}"
+    if basis == "legitimate_interest":
+        return "unknown", "nobody objected, and no consent is needed: legitimate_interest"
     return "unknown", "no consent is on record, so nothing is used for this"
 
 

@@ -26,7 +26,7 @@ MAY: dict[str, frozenset[str]] = {
     "admin": frozenset({"keys"}),
     "dpo": frozenset({"read", "consent", "privacy"}),
     "analyst": frozenset({"read"}),
-    "marketer": frozenset({"read", "consent"}),
+    "marketer": frozenset({"read"}),
 }
 """What each role may do."""
 

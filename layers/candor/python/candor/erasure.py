@@ -119,6 +119,11 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
         return request(work, id_)
 
 
+def resume(work: Erasure, workflow: Workflow, row: Row) -> Row:
+    """Take up a request that stopped, wherever that was."""
+    return advance(work, workflow, _taken_up(work, row)["pk"])
+
+
 def fence(work: Erasure, id_: str) -> None:
     """Close the profiles of everyone the request names, and shred the keys of all their members.
 
@@ -128,7 +133,7 @@ def fence(work: Erasure, id_: str) -> None:
     for _ in range(TRIES):
         row = request(work, id_)
         members: dict[str, str | None] = row["members"]
-        asked = {row["subject"], *members}
+        asked = {row["subject"], *members, *_fenced_with(work, row["subject"])}
         nodes = work.rows.get([node_key(idkey) for idkey in asked], expired=True)
         profiles = _profiles(work, {node["profile"] for node in nodes.values()})
         everyone = asked.union(*(profile["members"] for profile in profiles.values()))
@@ -315,6 +320,16 @@ def _taken_up(work: Erasure, row: Row) -> Row:
         return work.rows.update(again)
     except Conflict:
         return request(work, row["pk"])
+
+
+def _fenced_with(work: Erasure, subject: str) -> set[str]:
+    """Whom an earlier request fenced together with the subject, and who still is."""
+    earlier = keyring.states(work.rows, [subject])[subject]
+    if not (earlier.mode and earlier.request):
+        return set()
+    row = work.rows.get([_key(earlier.request)]).get(_key(earlier.request))
+    states = keyring.states(work.rows, list(row["members"])) if row else {}
+    return {idkey for idkey, state in states.items() if state.mode}
 
 
 def _profiles(work: Erasure, ids: set[str]) -> dict[str, Row]:

@@ -13,6 +13,8 @@ from candor.identity import bury, node_key
 from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update, Workflow
 
 PLACE = Key("keys", "S#sweep")
+RUNS = 3
+"""How often a request that ended partial is begun again without anybody asking."""
 GRACE = 3600
 """Seconds a request may be pending before it counts as stuck."""
 
@@ -71,8 +73,9 @@ def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
     for row in work.rows.scan("requests"):
         stuck = row["created"] + GRACE < work.clock()
         try:
-            if row["status"] == "pending" and stuck:
-                erasure.advance(work, workflow, row["pk"])
+            partial = row["status"] == "partial" and row.get("runs", 0) < RUNS
+            if partial or (row["status"] == "pending" and stuck):
+                erasure.resume(work, workflow, row)
             elif row["status"] == "running" and workflow.state(erasure.execution(row)) == "failed":
                 erasure.fail(work, row["pk"])
             else:

@@ -3,6 +3,7 @@
 An exception's message may quote what a person sent, so a fault is told by its type and place only.
 """
 
+import os
 import traceback
 from collections import Counter
 from collections.abc import Iterable
@@ -13,14 +14,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 from candor.ports import Unavailable
 from candor.unification import Outcome
 
-NAMESPACE = "Candor"
-
 
 class Telemetry:
     """`tail` logs each event's outcome by itself, for `candor tail`."""
 
     def __init__(self, *, tail: bool = False) -> None:
         self._logger = Logger()
+        self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "Candor")
         self._tail = tail
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
@@ -33,7 +33,9 @@ class Telemetry:
                 fields["event_name"] = fields.pop("name")
                 self._logger.info("outcome", extra=fields)
         for (source, outcome, reason), count in counted.items():
-            with single_metric("Events", MetricUnit.Count, count, namespace=NAMESPACE) as metric:
+            with single_metric(
+                "Events", MetricUnit.Count, count, namespace=self._namespace
+            ) as metric:
                 metric.add_dimension("source", source)
                 metric.add_dimension("outcome", outcome)
                 metric.add_dimension("reason", reason or "none")
@@ -49,3 +51,6 @@ class Telemetry:
         if isinstance(error, Unavailable):  # the one text that is ours: an operation and a code
             fields["because"] = str(error)
         self._logger.error("fault", extra=fields)
+        # Handlers answer for their faults, so Lambda's own count of errors stays at none.
+        with single_metric("Faults", MetricUnit.Count, 1, namespace=self._namespace) as metric:
+            metric.add_dimension("functions", "all")
