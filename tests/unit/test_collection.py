@@ -521,3 +521,12 @@ def test_half_a_character_becomes_the_sign_for_one() -> None:
 @pytest.mark.parametrize("name", ["a\ud800b", "a\x00b", "a\nb"], ids=ascii)
 def test_an_event_is_not_named_by_broken_characters(name: str) -> None:
     assert refusals(sent("track", "m", userId="42", event=name), keep=True) == ["bad_event_name"]
+
+
+def test_a_trait_too_large_for_its_row_is_stripped_and_said_so() -> None:
+    traits = {"name": "Ann", "company": "x" * 5000}
+
+    collected = taken(sent("identify", "m", userId="42", traits=traits))
+
+    assert collected.events[0]["traits"] == {"name": "Ann"}
+    assert [said["code"] for said in collected.stripped] == ["value_too_large"]

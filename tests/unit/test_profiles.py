@@ -329,3 +329,22 @@ def test_a_limit_outside_its_range_is_refused(limit: str) -> None:
 
 def test_a_limit_within_its_range_is_taken() -> None:
     assert [limited(text) for text in (None, "1", str(MOST_LISTED))] == [LISTED, 1, MOST_LISTED]
+
+
+def test_a_page_ends_before_it_is_too_large_to_be_answered() -> None:
+    shop = Shop()
+    for n in range(20):
+        products = [{"name": "x" * 15_000}] * 2
+        large = {"event": "Order Completed", "properties": {"products": products}}
+        batch = [sent("track", f"o{n}-{m}", n, userId="42", **large) for m in range(10)]
+        shop.send(CRM, *batch)
+
+    seen, cursor, pages = [], None, 0
+    while pages == 0 or cursor:
+        page, cursor = shop.view("user_id:42").events(500, cursor)
+        assert len(json.dumps(page)) < 6 * 1024 * 1024
+        seen += [event["messageId"] for event in page]
+        pages += 1
+
+    assert pages == 2
+    assert len(set(seen)) == len(seen) == 200

@@ -1,9 +1,18 @@
 """The JSON bodies of the API's own calls (collection has Segment's)."""
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+)
 
 from candor import consents
 from candor.consent import Mechanism
@@ -14,6 +23,14 @@ from candor.keyring import Mode
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 B = TypeVar("B", bound=BaseModel)
+MOST_EVIDENCE_BYTES = 2_048
+
+
+def _small(evidence: dict[str, Any]) -> dict[str, Any]:
+    """It is kept for years, once for each purpose, and a public key can send it."""
+    if len(json.dumps(evidence)) > MOST_EVIDENCE_BYTES:
+        raise ValueError(f"may have {MOST_EVIDENCE_BYTES} bytes as JSON")
+    return evidence
 
 
 class Body(BaseModel):
@@ -64,7 +81,7 @@ class Choice(Body):
     purposes: Annotated[dict[str, bool], Field(min_length=1, max_length=64)]
     mechanism: Mechanism = "api"
     timestamp: Annotated[AwareDatetime | None, Field(strict=False)] = None
-    evidence: dict[str, Any] = {}
+    evidence: Annotated[dict[str, Any], AfterValidator(_small)] = {}
     write_key: Annotated[str | None, Field(alias="writeKey")] = None
 
     def choice(

@@ -25,6 +25,7 @@ MOST_BYTES = 500_000
 """Of a request's body, decompressed."""
 MOST_EVENTS = 2_500
 MOST_EVENT_BYTES = 32_768
+MOST_TRAIT_BYTES = 4_096
 MOST_MERGED_BYTES = 4_000_000
 """Of a batch's events together, after its shared context was merged into each."""
 MOST_LEVELS = 64
@@ -297,7 +298,20 @@ class _Reading:
             fix = "Traits are a person's, and are kept from an identify call."
             self._strip_unknown(own, frozenset(), "traits", fix=fix)
         self._strip_unknown(traits, frozenset(self.policy.traits), "traits")
-        return {key: value for key, value in traits.items() if key in self.policy.traits}
+        return {
+            key: value
+            for key, value in traits.items()
+            if key in self.policy.traits and self._fits(key, value)
+        }
+
+    def _fits(self, trait: str, value: Any) -> bool:
+        """Whether a trait's value is small enough; all of an identifier's traits are one row."""
+        if len(json.dumps(value)) <= MOST_TRAIT_BYTES:
+            return True
+        fix = f"A trait's value may have {MOST_TRAIT_BYTES} bytes as JSON."
+        said = _said(self.index, self.id, "value_too_large", name=f"traits.{trait}", fix=fix)
+        self.stripped.append(said)
+        return False
 
     def _consent(self, context: Json) -> dict[str, bool]:
         """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""

@@ -24,6 +24,8 @@ from candor.world import World
 Json = dict[str, Any]
 MOST_LISTED = 500
 LISTED = 100
+MOST_PAGE_BYTES = 4_000_000
+"""Of a page of events: Lambda answers with at most 6 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,13 @@ class View:
         """Newest first, each once, and where to go on."""
         found: list[Json] = []
         place: list[Any] = []
+        size = 0
         for here, event in self._events(_decoded(cursor)):
-            if len(found) == limit:
+            shown = _shown(event)
+            size += len(json.dumps(shown))
+            if len(found) == limit or (found and size > MOST_PAGE_BYTES):
                 return found, _encoded(place)
-            found.append(_shown(event))
+            found.append(shown)
             place = here
         return found, None
 
@@ -99,7 +104,7 @@ class View:
         return {name: {"state": state, "because": why} for name, (state, why) in states.items()}
 
     def consent_records(self) -> list[Json]:
-        """The history behind `consents`, newest first, with evidence opened."""
+        """The newest of the history behind `consents`, newest first, with evidence opened."""
         found = []
         for idkey, row in records(self.world, list(self.members)):
             member = self.members[idkey]
@@ -111,7 +116,7 @@ class View:
                 place = f"{row['pk']}/{row['sk']}"
                 shown["evidence"] = self.world.vault.open(member.salt, row["evidence"], place)
             found.append(shown)
-        return sorted(found, key=lambda one: (-one["at"], one["purpose"]))
+        return sorted(found, key=lambda one: (-one["at"], one["purpose"]))[:MOST_LISTED]
 
     def links(self) -> list[Json]:
         """The evidence that the members belong together, and what was refused, oldest first."""
