@@ -99,8 +99,8 @@ def present(api: Api, found: dict[str, Any], screen: Screen) -> int:
         screen.show(show.certificate(found["certificate"], document, words))
     if found.get("status") in {"partial", "failed"}:
         screen.warn(
-            "The person is unreadable, but not everything is deleted yet. Ask for the erasure of "
-            "the same person again: it goes on where it stopped."
+            "The person is unreadable, but not everything is deleted yet. The hourly sweep begins "
+            "it again, three times; ask for the same person again, and it goes on at once."
         )
     screen.answer(answer)
     return 0 if good else 1

@@ -118,6 +118,16 @@ def test_json_is_json_whatever_came_from_outside(
     assert repr(EVIL)[1:-1] in repr(json.loads(said.out))
 
 
+def test_a_partial_erasure_is_no_success_and_says_who_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(monkeypatch, {"id": "1", "status": "partial"})
+    assert main(["privacy", "erase", "user_id:1"]) == 1
+    said = capsys.readouterr().err
+    assert "sweep" in said
+    assert "same person again" in said
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_refusal_of_the_api_is_shown_as_it_is(
     as_json: bool, capsys: pytest.CaptureFixture[str]
