@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from candor import bundles, traits
 from candor.credentials import Source
+from candor.errors import NotFound
 from candor.ports import Unavailable
 from candor.unification import HOMES, Unfinished, unify
 from tests.worlds import (
@@ -445,6 +446,12 @@ def test_a_profile_full_of_devices_silences_none() -> None:
     assert shop.event_ids("anonymous_id:the real browser") == ["o1"]
     assert "anonymous_id:the real browser" not in shop.read(ANN)["identifiers"]
     assert broken_rules(shop) == []
+
+    shop.erase(ANN)
+
+    with pytest.raises(NotFound):
+        shop.view("anonymous_id:the real browser")
+    assert not shop.rows.held("events")
 
 
 def test_an_alias_of_somebody_erased_stays_out_whatever_the_old_id_was() -> None:

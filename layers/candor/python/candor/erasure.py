@@ -136,6 +136,7 @@ def fence(work: Erasure, id_: str) -> None:
         asked = {row["subject"], *members, *_fenced_with(work, row["subject"])}
         nodes = work.rows.get([node_key(idkey) for idkey in asked], expired=True)
         profiles = _profiles(work, {node["profile"] for node in nodes.values()})
+        profiles |= _left_out(work, asked.union(*(one["members"] for one in profiles.values())))
         everyone = asked.union(*(profile["members"] for profile in profiles.values()))
         kids = keyring.key_ids(keyring.states(work.rows, everyone))
         named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
@@ -330,6 +331,27 @@ def _fenced_with(work: Erasure, subject: str) -> set[str]:
     row = work.rows.get([_key(earlier.request)]).get(_key(earlier.request))
     states = keyring.states(work.rows, list(row["members"])) if row else {}
     return {idkey for idkey, state in states.items() if state.mode}
+
+
+def _left_out(work: Erasure, members: set[str]) -> dict[str, Row]:
+    """Profiles of devices that named one of these people and did not fit into the profile any more.
+
+    They hold what the person did there, and belong to nobody else.
+    """
+    others = {
+        link["sk"].removeprefix("LINK#")
+        for idkey in members
+        for link in work.rows.query("graph", f"I#{idkey}", "LINK#", expired=True)
+        if link.get("refused", "").startswith("limit:")
+    }
+    nodes = work.rows.get([node_key(idkey) for idkey in others - members], expired=True)
+    found = _profiles(work, {node["profile"] for node in nodes.values()})
+    rules = work.policy.identifiers
+    return {
+        id_: profile
+        for id_, profile in found.items()
+        if not any(rules[type_].known for type_ in profile["members"].values())
+    }
 
 
 def _profiles(work: Erasure, ids: set[str]) -> dict[str, Row]:
