@@ -20,7 +20,7 @@ from candor.policy import Attribute
 from candor.world import World
 
 Json = dict[str, Any]
-HOMES = 50
+HOMES = 10
 """In one part of a message."""
 
 
