@@ -1,7 +1,9 @@
 """THE CANARY SCAN. Personal values are planted in every field that the API takes. Nothing anywhere
 in the stack shows one while it runs, and of people who were erased nothing opens any more.
 
-`CANARY_PEOPLE` says how many people; one in twenty of them, and at least six, are erased.
+`CANARY_PEOPLE` says how many people. Without it: 300 in the long run, 40 else, and 8 on another
+emulator than MiniStack: LocalStack's DynamoDB copies every table for each transaction, so that what
+40 people cause takes longer than functions may run.
 """
 
 import base64
@@ -27,14 +29,13 @@ from tests.emulator.installation import Envelope, Installation, keys_of, opens
 from tests.emulator.people import Call, Person
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-PEOPLE = int(os.environ.get("CANARY_PEOPLE", "300" if LONG else "40"))
-ERASED = max(6, PEOPLE // 20)
-HOSTILE = 3
-"""People who are in hostile requests."""
+QUEUED = 2
+"""People whose messages are looked at in the queue. More would pile up there."""
+HOSTILE = 1
+"""People whose values are in hostile requests."""
 AT_ONCE = 3
 """Erasures under way together: an emulator starts a process for each of their parallel tasks."""
-UNIFY_SECONDS = 60 + PEOPLE
-ERASE_SECONDS = 120 + 20 * ERASED
+UNIFY_SECONDS = 120
 Json = dict[str, Any]
 
 
@@ -85,46 +86,54 @@ def wire(api: Api) -> Wire:
 
 
 @pytest.fixture(scope="session")
-def planted(api: Api, wire: Wire, installation: Installation) -> Planted:
+def planted(
+    api: Api, wire: Wire, installation: Installation, own_emulator: MiniStack | None
+) -> Planted:
     """Everybody's events, choices and requests came in, and were unified and archived."""
     canaries = Canaries()
-    people = [Person(number, canaries) for number in range(PEOPLE)]
+    usual = (300 if LONG else 40) if own_emulator else 8
+    count = int(os.environ.get("CANARY_PEOPLE", usual))
+    people = [Person(number, canaries) for number in range(count)]
     canaries.add_digests(people[0].identifiers)
-    calls = list(_arrivals(api, people))
-    with paused(installation, "EventsQueue"), ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(wire.send, calls))
-        assert {status for status, _ in answers} <= {200, 202}, answers
-        hostile = [
-            call
-            for person in people[:HOSTILE]
-            for call in person.hostile(api.stack["write_keys"]["server"], _token(api))
-        ]
+    hostile = [
+        call
+        for person in people[:HOSTILE]
+        for call in person.hostile(api.stack["write_keys"]["server"], _token(api))
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        with paused(installation, "EventsQueue"):
+            answers = list(pool.map(wire.send, _arrivals(api, people[:QUEUED])))
+            queued = installation.peek("EventsQueue")
+        answers += pool.map(wire.send, _arrivals(api, people[QUEUED:]))
         statuses = [status for status, _ in pool.map(wire.send, hostile)]
-        queued = installation.peek("EventsQueue")
-    await_true("everything is unified", lambda: _idle(installation), UNIFY_SECONDS)
+    assert {status for status, _ in answers} == {200}
+    await_true("everything is unified", lambda: _idle(installation), UNIFY_SECONDS + count)
     read = {person.number: _read(api, person) for person in people}
     return Planted(canaries, people, queued, statuses, read)
 
 
 @pytest.fixture(scope="session")
 def erased(planted: Planted, api: Api, wire: Wire, installation: Installation) -> Erased:
-    """Some people were erased, each by another kind of identifier."""
-    leaving = planted.people[:: PEOPLE // ERASED][:ERASED]
+    """One in twenty was erased, and six at least (of few people a third), each by another kind
+    of identifier."""
+    total = len(planted.people)
+    some = max(total // 20, min(6, total // 3))
+    leaving = planted.people[:: total // some][:some]
     staying = [person for person in planted.people if person not in leaving]
     secret = installation.hmac_secret
     salts = installation.salts()
     bundles: dict[str, int] = {}
     for row in installation.rows("Events"):
         bundles[row["pk"]] = bundles.get(row["pk"], 0) + 1
-    copies = list(installation.envelopes())
-    waiting = list(leaving)
+    theirs = {idkey for person in planted.people for idkey in person.idkeys(secret)}
+    copies = [each for each in installation.envelopes() if each.owner in theirs]
+    waiting = list(enumerate(leaving))
     open_ones: dict[str, Person] = {}
     ended: list[Json] = []
     too_early: list[str] = []
 
-    def ask(person: Person) -> None:
-        kinds = person.identifiers
-        body = person.erasure(kinds[person.number % len(kinds)])
+    def ask(turn: int, person: Person) -> None:
+        body = person.erasure(person.identifiers[turn % len(person.identifiers)])
         id_ = api.staff("dpo", "POST", "/privacy/requests", body)["id"]
         copies.extend(each for each in installation.sealed_in_requests() if id_ in each.place)
         assert _answers(wire, api, person, most=1) == {404}, "readable after it was acknowledged"
@@ -132,7 +141,7 @@ def erased(planted: Planted, api: Api, wire: Wire, installation: Installation) -
 
     def all_ended() -> bool:
         while waiting and len(open_ones) < AT_ONCE:
-            ask(waiting.pop())
+            ask(*waiting.pop())
         certified: list[str] = []
         for found in api.staff("dpo", "GET", "/privacy/requests")["data"]:
             if found["id"] in open_ones and found["status"] in ENDED:
@@ -142,7 +151,7 @@ def erased(planted: Planted, api: Api, wire: Wire, installation: Installation) -
         too_early.extend(_left(installation, certified) if certified else [])
         return not (open_ones or waiting)
 
-    await_true("every erasure ends", all_ended, ERASE_SECONDS)
+    await_true("every erasure ends", all_ended, 120 + 20 * some)
     return Erased(leaving, staying, salts, bundles, copies, ended, too_early)
 
 
@@ -162,7 +171,7 @@ def _arrivals(api: Api, people: list[Person]) -> Iterator[Call]:
         yield call(person, "/batch", batch, basic(keys["client"]))
         yield call(person, "/import", {"batch": person.as_server()}, basic(keys["server"]))
         yield call(person, "/consents", person.choice(), basic(keys["server"]))
-    for person in people[:HOSTILE]:
+    for person in people[:1]:
         event = person.as_browser()[0]
         yield call(person, "/page", event, basic(keys["client"]))
         dry = person.erasure(person.identifiers[0], dry_run=True)
@@ -236,7 +245,7 @@ def test_what_is_hostile_is_refused_and_breaks_nothing(planted: Planted) -> None
 def test_no_canary_is_readable_while_the_stack_runs(
     planted: Planted, installation: Installation
 ) -> None:
-    assert len(planted.queued) > PEOPLE
+    assert len(planted.queued) >= 2 * QUEUED
     queued = (("queue", body.encode()) for body in planted.queued)
     assert planted.canaries.found(queued) == []
     assert planted.canaries.found(installation.everything()) == []
@@ -260,7 +269,7 @@ def test_a_certificate_comes_when_everything_is_gone(
 ) -> None:
     assert erased.too_early == []
     assert {one["status"] for one in erased.requests} == {"completed"}
-    assert len(erased.requests) == ERASED
+    assert len(erased.requests) == len(erased.people)
     idkeys = [i for person in erased.people for i in person.idkeys(installation.hmac_secret)]
     assert _left(installation, idkeys) == []
 

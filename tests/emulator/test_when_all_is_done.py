@@ -70,4 +70,4 @@ def test_nothing_failed_on_the_way(installation: Installation) -> None:
     names = [installation.outputs[f"{function}Function"] for function in FUNCTIONS]
     lines = [(name, line) for name in names for line in installation.log(f"/aws/lambda/{name}")]
     assert [each for each in lines if any(word in each[1] for word in bad)] == []
-    assert {name for name, _ in lines} == set(names)
+    assert installation.outputs["UnifyFunction"] in {name for name, _ in lines}
