@@ -6,7 +6,7 @@ from candor.telemetry import Telemetry
 from candor.unification import Outcome, Unfinished, unify
 from candor.wiring import Wiring
 
-RESERVE_MS = 4_000
+RESERVE_MS = 10_000
 """Begin nothing with less time left: being cut off makes the neighbours come again too."""
 
 wiring = Wiring()

@@ -40,7 +40,9 @@ def key_id(salt: bytes) -> bytes:
 
 
 def key_id_of(envelope: bytes) -> bytes:
-    """The key id that an envelope was sealed under."""
+    """The key id that an envelope was sealed under. Raises Damaged for what is no envelope."""
+    if len(envelope) <= _HEADER + NONCE_BYTES or envelope[0] != VERSION:
+        raise Damaged
     return envelope[2:_HEADER]
 
 
@@ -64,9 +66,8 @@ class Vault:
 
         Raises Damaged where the key is the right one and the envelope still does not open.
         """
-        if len(envelope) <= _HEADER + NONCE_BYTES or envelope[0] != VERSION:
-            raise Damaged
-        if salt is None or key_id(salt) != key_id_of(envelope):
+        sealed_under = key_id_of(envelope)
+        if salt is None or key_id(salt) != sealed_under:
             return None
         if envelope[1] not in self._masters:
             raise Damaged
