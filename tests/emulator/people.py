@@ -50,11 +50,7 @@ class Person:
 
     def idkeys(self, secret: str) -> list[str]:
         """What the tables call their identifiers."""
-        digests = [
-            hmac.digest(secret.encode(), f"{kind}\0{value}".encode(), "sha256")
-            for kind, value in self.identifiers
-        ]
-        return [base64.urlsafe_b64encode(digest[:18]).decode() for digest in digests]
+        return [idkey(secret, kind, value) for kind, value in self.identifiers]
 
     def headers(self) -> dict[str, str]:
         """What a proxy or a browser adds to a request."""
@@ -208,6 +204,12 @@ class Person:
         yield Call("GET", f"/privacy/requests/{quote(of('request'))}", staff)
         yield Call("DELETE", f"/keys/{quote(of('id'))}", staff)
         yield Call("GET", f"/{quote(of('path'))}", staff)
+
+
+def idkey(secret: str, kind: str, value: str) -> str:
+    """What the tables call an identifier, given in its normal form."""
+    digest = hmac.digest(secret.encode(), f"{kind}\0{value}".encode(), "sha256")
+    return base64.urlsafe_b64encode(digest[:18]).decode()
 
 
 def _nested(value: str) -> Any:
