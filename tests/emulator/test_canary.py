@@ -33,7 +33,7 @@ QUEUED = 2
 """People whose messages are looked at in the queue. More would pile up there."""
 HOSTILE = 1
 """People whose values are in hostile requests."""
-AT_ONCE = 3
+AT_ONCE = 6
 """Erasures under way together: an emulator starts a process for each of their parallel tasks."""
 UNIFY_SECONDS = 120
 Json = dict[str, Any]
