@@ -259,5 +259,29 @@ class ListedKey(KeyFields):
     revoked: Seconds | None = None
 
 
+class Shared(BaseModel):
+    id: str
+    secret: str
+
+
+class UnknownName(BaseModel):
+    where: Literal["events", "properties", "traits", "context", "fields"]
+    event: str
+    name: str
+
+
+class Counted(BaseModel):
+    source: str
+    day: int
+    """UTC days since 1970."""
+    outcomes: dict[str, int]
+    """By `outcome` or `outcome:reason`."""
+    names: list[UnknownName]
+
+
+class Outcomes(Page[Counted]):
+    pass
+
+
 class Keys(Page[ListedKey]):
     pass

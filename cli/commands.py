@@ -85,6 +85,9 @@ def parser() -> argparse.ArgumentParser:
         "--purposes", default="", metavar="P,…", help="what the token may read for, like analytics"
     )
     action(keys, "list", "List the keys, without their secrets.", "keys")
+    secret = action(keys, "secret", "Share a secret with a source; it is shown this once.", "keys")
+    secret.add_argument("id", help="as `candor keys list` shows it")
+    secret.add_argument("--value", help="one that the source has already, such as an app secret")
     revoke = action(keys, "revoke", "Make a key invalid.", "keys")
     revoke.add_argument("id", help="as `candor keys list` shows it")
 

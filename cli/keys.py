@@ -62,6 +62,16 @@ def list(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
+def secret(options: argparse.Namespace, screen: Screen) -> int:
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    body = {"secret": options.value} if options.value else {}
+    made = api.staff("admin", "POST", f"/keys/{segment(options.id)}/secret", body)
+    screen.note("The secret that the source shares with Candor; it is not shown again:")
+    screen.line(str(made["secret"]))
+    screen.answer(made)
+    return 0
+
+
 def revoke(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
     found = api.staff("admin", "DELETE", f"/keys/{segment(options.id)}")

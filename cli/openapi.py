@@ -48,6 +48,7 @@ def read(answer: Model, *parameters: str, body: Model | None = None) -> Call:
 
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
+    api.count: Call({200: answers.Outcomes}),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
     api.choose: Call({200: answers.Done}, bodies.Choice, (), (*WRITE_KEY, "token")),
     privacy.request_erasure: Call(
@@ -57,6 +58,7 @@ CALLS: dict[Operation, Call] = {
     privacy.list_requests: Call({200: answers.Requests}),
     privacy.create_key: Call({201: answers.Issued}, bodies.Credential),
     privacy.list_keys: Call({200: answers.Keys}),
+    privacy.share_secret: Call({201: answers.Shared}, bodies.Secret, fails=(403, 404)),
     privacy.revoke_key: Call({200: answers.Done}, fails=(403, 404)),
 }
 PARTS: dict[str, Call] = {

@@ -36,7 +36,7 @@ class Served:
             identifiers=shop.world.identifiers,
             world=shop.world,
             transit=Transit(shop.rows, shop.world.vault, shop.clock),
-            credentials=Credentials(shop.rows, shop.clock),
+            credentials=Credentials(shop.rows, shop.clock, lambda: shop.world.vault),
             events_queue=shop.queue,
             audit_queue=self.audit_queue,
             archive=shop.objects,

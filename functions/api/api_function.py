@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from candor import audit, bodies, consents, credentials, profiles
+from candor import audit, bodies, consents, credentials, outcomes, profiles
 from candor.credentials import Trust
 from candor.profiles import View
 from candor.telemetry import Telemetry
@@ -72,6 +72,12 @@ def _page(data: list[Any], following: str | None = None) -> dict[str, Any]:
     return {"data": data, "next": following}
 
 
+def count(request: Request) -> Answer:
+    """What became of the events of each source in the last week, by day, and unknown names."""
+    wiring.credentials.principal(request.headers).needs("outcomes")
+    return Answer(_page(outcomes.listing(wiring.rows, COUNTED_DAYS, wiring.clock())))
+
+
 def choose(request: Request) -> Answer:
     """Record a person's choices; they bind when this answers."""
     body = bodies.parse(bodies.Choice, request.json())
@@ -95,9 +101,11 @@ def choose(request: Request) -> Answer:
 
 
 SERVER: Trust = "server"
+COUNTED_DAYS = 7
 READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
 ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | {
     ("POST", "/profiles/query"): query,
+    ("GET", "/outcomes"): count,
     ("POST", "/consents"): choose,
 }
 

@@ -83,6 +83,16 @@ def create_key(request: Request) -> Answer:
     return Answer({"id": id_, **spec, "key": key}, 201)
 
 
+def share_secret(request: Request) -> Answer:
+    """Share a secret with a source, for its proofs or signatures; it is shown this once."""
+    principal = _principal(request, "keys")
+    id_ = _id(request)
+    given = bodies.parse(bodies.Secret, request.json()).secret
+    _tell(principal, "key.secret", request=id_)
+    secret = credentials.share_secret(wiring.rows, wiring.vault, id_, given)
+    return Answer({"id": id_, "secret": secret}, 201)
+
+
 def list_keys(request: Request) -> Answer:
     """All keys and tokens, oldest first, without their secrets."""
     _tell(_principal(request, "keys"), "key.listed")
@@ -104,6 +114,7 @@ ROUTES = {
     ("GET", "/privacy/requests/{id}"): show_request,
     ("POST", "/keys"): create_key,
     ("GET", "/keys"): list_keys,
+    ("POST", "/keys/{id}/secret"): share_secret,
     ("DELETE", "/keys/{id}"): revoke_key,
 }
 

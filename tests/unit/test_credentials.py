@@ -37,7 +37,7 @@ def bearer(key: str) -> dict[str, str]:
 def test_a_write_key_is_taken_where_sdks_put_it() -> None:
     shop = Shop()
     id_, key = issue(shop.rows, SOURCE, NOW)
-    who = Credentials(shop.rows, shop.clock)
+    who = Credentials(shop.rows, shop.clock, lambda: shop.world.vault)
     expected = Source(id_, "web shop", "website", "client")
 
     assert who.source(basic(key)) == expected
@@ -50,7 +50,7 @@ def test_a_token_names_its_principal() -> None:
     shop = Shop()
     id_, key = issue(shop.rows, TOKEN, NOW)
 
-    principal = Credentials(shop.rows, shop.clock).principal(bearer(key))
+    principal = Credentials(shop.rows, shop.clock, lambda: shop.world.vault).principal(bearer(key))
 
     assert principal == Principal(id_, "Ann", "analyst", ("analytics", "service"))
 
@@ -77,7 +77,7 @@ def test_the_listing_is_oldest_first() -> None:
 def test_a_key_of_one_kind_does_not_pass_for_the_other(spec: dict[str, Any]) -> None:
     shop = Shop()
     _, key = issue(shop.rows, spec, NOW)
-    who = Credentials(shop.rows, shop.clock)
+    who = Credentials(shop.rows, shop.clock, lambda: shop.world.vault)
 
     with pytest.raises(Unauthenticated):
         (who.principal if spec is SOURCE else who.source)(bearer(key))
@@ -86,7 +86,7 @@ def test_a_key_of_one_kind_does_not_pass_for_the_other(spec: dict[str, Any]) -> 
 def test_a_revoked_key_is_refused_within_a_minute_and_stays_listed() -> None:
     shop = Shop()
     id_, key = issue(shop.rows, SOURCE, NOW)
-    who = Credentials(shop.rows, shop.clock)
+    who = Credentials(shop.rows, shop.clock, lambda: shop.world.vault)
     who.source(bearer(key))
 
     revoke(shop.rows, id_, NOW)
@@ -110,7 +110,7 @@ def test_revoking_a_key_that_is_not_there_says_so() -> None:
 def test_the_table_is_asked_once_a_minute_for_known_and_unknown_keys() -> None:
     shop = Shop()
     _, key = issue(shop.rows, SOURCE, NOW)
-    who = Credentials(shop.rows, shop.clock)
+    who = Credentials(shop.rows, shop.clock, lambda: shop.world.vault)
 
     def a_minute() -> None:
         for _ in range(5):
@@ -125,7 +125,7 @@ def test_the_table_is_asked_once_a_minute_for_known_and_unknown_keys() -> None:
 
 def test_guesses_do_not_fill_the_memory() -> None:
     shop = Shop()
-    who = Credentials(shop.rows, shop.clock)
+    who = Credentials(shop.rows, shop.clock, lambda: shop.world.vault)
     for number in range(2500):
         with pytest.raises(Unauthenticated):
             who.source(bearer(f"wk_{number}"))
@@ -139,7 +139,7 @@ def test_guesses_do_not_fill_the_memory() -> None:
 )
 def test_any_header_is_somebody_or_unauthenticated(headers: dict[str, str], body: object) -> None:
     shop = Shop()
-    who = Credentials(shop.rows, shop.clock)
+    who = Credentials(shop.rows, shop.clock, lambda: shop.world.vault)
 
     with pytest.raises(Unauthenticated):
         who.source(headers, body)
@@ -152,12 +152,14 @@ def test_any_header_is_somebody_or_unauthenticated(headers: dict[str, str], body
 )
 def test_a_header_that_says_nothing_is_unauthenticated(header: str) -> None:
     with pytest.raises(Unauthenticated):
-        Credentials(Shop().rows, Shop().clock).source({"authorization": header})
+        Credentials(Shop().rows, Shop().clock, lambda: Shop().world.vault).source(
+            {"authorization": header}
+        )
 
 
 RIGHTS = {
-    "admin": {"keys"},
-    "dpo": {"read", "consent", "privacy"},
+    "admin": {"keys", "outcomes"},
+    "dpo": {"read", "consent", "privacy", "outcomes"},
     "analyst": {"read"},
     "marketer": {"read"},
 }

@@ -197,7 +197,7 @@ def test_every_store_names_its_erasure_step_or_why_it_has_none(
 
 def test_every_table_ends_its_items_and_can_be_protected(resources: Resources) -> None:
     tables = of_type(resources, "AWS::DynamoDB::Table")
-    assert len(list(tables)) == 6
+    assert len(list(tables)) == 7
     for name, table in of_type(resources, "AWS::DynamoDB::Table"):
         assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}, name
         assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}, name

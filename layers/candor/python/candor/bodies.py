@@ -72,6 +72,12 @@ class Credential(RootModel[Annotated[Source | Token, Field(discriminator="kind")
     pass
 
 
+class Secret(Body):
+    """What the source has already, such as an app secret; without one a random secret is made."""
+
+    secret: Annotated[str | None, Field(min_length=16, max_length=256)] = None
+
+
 class Choice(Body):
     """Who is named by `userId`, `anonymousId` or, for other identifiers, `subject`."""
 

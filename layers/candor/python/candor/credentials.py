@@ -6,25 +6,28 @@ A key is 32 random bytes, so a plain SHA-256 of it is safe to store and tells no
 import base64
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from candor.errors import Forbidden, NotFound, Refused, Unauthenticated
 from candor.policy import DAY, Policy
 from candor.ports import ABSENT, PRESENT, Clock, Conflict, Key, Put, Row, Rows, Update
+from candor.sealing import Vault, new_salt
 
 CACHED_SECONDS = 60
 LISTED_DAYS = 90
 """How long a revoked key is still listed."""
+HIDDEN = frozenset({"pk", "due", "ttl", "salt", "secret"})
+"""Attributes of a credential that no listing shows."""
 WRITE_KEY, TOKEN = "wk_", "tk_"
 """What keys start with, so that a person can tell them apart."""
 Trust = Literal["client", "server", "verified"]
 Role = Literal["admin", "dpo", "analyst", "marketer"]
 
 MAY: dict[str, frozenset[str]] = {
-    "admin": frozenset({"keys"}),
-    "dpo": frozenset({"read", "consent", "privacy"}),
+    "admin": frozenset({"keys", "outcomes"}),
+    "dpo": frozenset({"read", "consent", "privacy", "outcomes"}),
     "analyst": frozenset({"read"}),
     "marketer": frozenset({"read"}),
 }
@@ -39,6 +42,8 @@ class Source:
     name: str
     kind: str
     trust: Trust
+    secret: str | None = None
+    """Shared with the sender, who proves identities or signs webhooks with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,26 @@ def revoke(rows: Rows, id_: str, now: float) -> None:
         raise NotFound("unknown_key", "There is no key with this id.") from None
 
 
+def share_secret(rows: Rows, vault: Vault, id_: str, given: str | None) -> str:
+    """Give a source a secret, `given` or a random one, and return it; the former counts no more.
+
+    It has to be read again to check signatures, so it is sealed where keys are hashed.
+    Environments that cached the source learn of it within a minute. Raises NotFound.
+    """
+    secret, salt = given or secrets.token_urlsafe(32), new_salt()
+    sealed = {"salt": salt, "secret": vault.seal(salt, secret, f"credentials/{id_}")}
+    alive = {"kind": "source", "revoked": ABSENT}
+    try:
+        rows.update(Update(Key("credentials", id_), set=sealed, when=alive))
+    except Conflict:
+        raise NotFound("unknown_key", "There is no source with this id.") from None
+    return secret
+
+
 def listing(rows: Rows) -> list[Row]:
     """Every credential, oldest first, without anything secret."""
     found = [
-        {"id": row["pk"]} | {name: row[name] for name in row if name not in ("pk", "due", "ttl")}
+        {"id": row["pk"]} | {name: row[name] for name in row if name not in HIDDEN}
         for row in rows.scan("credentials")
     ]
     return sorted(found, key=lambda row: (row["created"], row["id"]))
@@ -114,9 +135,10 @@ def listing(rows: Rows) -> list[Row]:
 class Credentials:
     """Tells who sent a request."""
 
-    def __init__(self, rows: Rows, clock: Clock) -> None:
+    def __init__(self, rows: Rows, clock: Clock, vault: Callable[[], Vault]) -> None:
         self._rows = rows
         self._clock = clock
+        self._vault = vault
         self._cache: dict[str, tuple[float, Row | None]] = {}
 
     def source(self, headers: Mapping[str, str], in_body: object = None) -> Source:
@@ -124,7 +146,10 @@ class Credentials:
         row, id_ = self._row(presented(headers) or (in_body if isinstance(in_body, str) else None))
         if row is None or row["kind"] != "source":
             raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
-        return Source(id_, row["name"], row["source"], row["trust"])
+        secret = row.get("secret")
+        if secret:
+            secret = self._vault().open(row["salt"], secret, f"credentials/{id_}")
+        return Source(id_, row["name"], row["source"], row["trust"], secret)
 
     def principal(self, headers: Mapping[str, str]) -> Principal:
         row, id_ = self._row(presented(headers))

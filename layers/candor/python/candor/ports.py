@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol
 
-Table = Literal["keys", "graph", "events", "requests", "audit", "credentials"]
+Table = Literal["keys", "graph", "events", "requests", "audit", "credentials", "counts"]
 Row = dict[str, Any]
 
-SORTED_TABLES: frozenset[Table] = frozenset({"graph", "events", "audit"})
+SORTED_TABLES: frozenset[Table] = frozenset({"graph", "events", "audit", "counts"})
 """The tables that have a sort key `sk` beside their partition key `pk`; both are strings."""
 
 

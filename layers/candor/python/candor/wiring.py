@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from typing import get_args
 
 from candor.credentials import Credentials
 from candor.erasure import Erasure
@@ -21,7 +22,7 @@ from candor.stores.stepfunctions import StepFunctionsWorkflow
 from candor.transit import Transit
 from candor.world import World
 
-TABLES: tuple[Table, ...] = ("keys", "graph", "events", "requests", "audit", "credentials")
+TABLES: tuple[Table, ...] = get_args(Table)
 
 
 class Wiring:
@@ -70,7 +71,7 @@ class Wiring:
 
     @cached_property
     def credentials(self) -> Credentials:
-        return Credentials(self.rows, self.clock)
+        return Credentials(self.rows, self.clock, lambda: self.vault)
 
     @cached_property
     def events_queue(self) -> SqsQueue:

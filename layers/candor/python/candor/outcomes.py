@@ -1,0 +1,122 @@
+"""What became of events, counted by source and day, and the names that the policy did not know.
+
+Nothing is dropped silently: whatever is refused, stripped or dropped is counted here, once however
+often its request was sent or its message came. The names are those that senders chose, so they may
+hold anything: what does not look like a name is not kept, and none for long.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from candor.identity import insist
+from candor.policy import DAY
+from candor.ports import ABSENT, Conflict, Key, Put, Row, Rows, Update
+
+KEPT_DAYS = 30
+"""How long counts and names are kept."""
+REPEAT_DAYS = 5
+"""How long a count is known to be made: longer than a message can wait anywhere."""
+MOST_NAMES = 200
+"""Of a source and day."""
+LONGEST_NAME = 64
+_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ .:/-]*")
+_NUMBER = re.compile(r"[0-9]{5}")
+
+Json = dict[str, Any]
+Where = tuple[str, str, str]
+"""A name and where it stood: ("properties", event, name), ("events", "", name), ("traits", …),
+("context", …) or ("fields", …)."""
+
+
+def count(rows: Rows, source: str, now: float, counted: Mapping[str, int], once: str) -> None:
+    """Add counts to a source's day. `once` names what is counted: the same one counts once.
+
+    Keys of `counted` are `outcome` or `outcome:reason`, all of them our own words.
+    """
+    if not counted:
+        return
+    day, until = _day(now), int(now // DAY + REPEAT_DAYS) * DAY
+
+    def write() -> None:
+        try:
+            rows.commit(
+                Put(
+                    Key("counts", source, f"ONCE#{once}"),
+                    {"due": until, "ttl": until},
+                    when={"sk": ABSENT},
+                ),
+                Update(Key("counts", source, f"DAY#{day:05d}"), set=_ends(day), add=dict(counted)),
+            )
+        except Conflict as conflict:
+            if not conflict.failed:  # another count of this source at the same moment
+                raise
+
+    insist(write, lambda: None)
+
+
+def note_names(rows: Rows, source: str, now: float, names: Collection[Where]) -> None:
+    """Keep the names that a source sent and the policy did not know, as far as they are names."""
+    clean = sorted({"\t".join(where) for where in names if _is_name(where)})
+    if not clean:
+        return
+    day = _day(now)
+    key = Key("counts", source, f"NAMES#{day:05d}")
+
+    def write() -> None:
+        row = rows.get([key]).get(key)
+        known = set(row["names"]) if row else set()
+        new = [name for name in clean if name not in known][: MOST_NAMES - len(known)]
+        if new:
+            when: Row = {"version": row["version"]} if row else {"sk": ABSENT}
+            version = row["version"] + 1 if row else 1
+            names = sorted(known.union(new))
+            rows.update(
+                Update(key, set={"names": names, "version": version, **_ends(day)}, when=when)
+            )
+
+    insist(write, lambda: None)
+
+
+def listing(rows: Rows, days: int, now: float) -> list[Json]:
+    """A source's counts and unknown names by UTC day, newest first, of the last `days` days."""
+    oldest, found = _day(now) - days, dict[tuple[str, int], Json]()
+    for row in rows.scan("counts"):
+        kind, _, day = row["sk"].partition("#")
+        if kind == "ONCE" or int(day) <= oldest:
+            continue
+        empty: Json = {"source": row["pk"], "day": int(day), "outcomes": {}, "names": []}
+        one = found.setdefault((row["pk"], int(day)), empty)
+        if kind == "DAY":
+            own = ("pk", "sk", "due", "ttl")
+            one["outcomes"] = {name: row[name] for name in sorted(row) if name not in own}
+        else:
+            parts = (name.split("\t") for name in row["names"])
+            one["names"] = [
+                dict(zip(("where", "event", "name"), part, strict=True)) for part in parts
+            ]
+    return sorted(found.values(), key=lambda one: (-one["day"], one["source"]))
+
+
+def tally(outcomes: Collection[tuple[str, str]]) -> dict[str, int]:
+    """Pairs of outcome and reason as `count` takes them."""
+    return dict(Counter(f"{one}:{reason}" if reason else one for one, reason in outcomes))
+
+
+def _is_name(where: Where) -> bool:
+    """Whether it looks like a name that a developer gave, and not like somebody's data."""
+    return all(
+        len(part) <= LONGEST_NAME and _NAME.fullmatch(part) and not _NUMBER.search(part)
+        for part in where
+        if part
+    )
+
+
+def _day(now: float) -> int:
+    return int(now // DAY)
+
+
+def _ends(day: int) -> Row:
+    due = (day + 1 + KEPT_DAYS) * DAY
+    return {"due": due, "ttl": due}
