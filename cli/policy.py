@@ -48,7 +48,7 @@ class Attribute(Strict):
 
 
 class Trait(Attribute):
-    pass
+    verify_within: Days | None = None
 
 
 class Event(Attribute):
@@ -78,6 +78,15 @@ class Context(Strict):
     drop: list[str]
 
 
+class Sources(Strict):
+    priority: list[Literal["website", "app", "crm", "server", "webhook"]]
+
+
+class Minimise(Strict):
+    ip: Literal["truncate", "drop", "keep"]
+    user_agent: Literal["family", "drop", "keep"]
+
+
 class Policy(Strict):
     version: Literal[1]
     organization: str
@@ -91,6 +100,9 @@ class Policy(Strict):
     traits: dict[str, Trait]
     events: dict[str, Event]
     context: Context
+    sources: Sources
+    minimise: Minimise
+    gpc: list[str]
 
     @model_validator(mode="after")
     def names_only_what_it_defines(self) -> Self:
@@ -102,6 +114,7 @@ class Policy(Strict):
         for category, purposes in self.consent_categories.items():
             self._defined(purposes, f"consent_categories.{category}")
         self._defined(["service"], "purposes")
+        self._defined(self.gpc, "gpc")
         if self.records.identifier < max(self.retention.values()):
             raise ValueError("records.identifier: shorter than a retention class it must outlive")
         if "unnamed" not in self.retention:
