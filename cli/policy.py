@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from candor.conversion import Conversion, Target
+from candor.imports import Layout
+from candor.webhooks import Form
 from cli.problem import Problem
 
 
@@ -87,6 +90,63 @@ class Minimise(Strict):
     user_agent: Literal["family", "drop", "keep"]
 
 
+class Mapped(Strict):
+    """How named values become an event (`candor.conversion`)."""
+
+    type: Literal["identify", "track"] = "identify"
+    event: str | None = None
+    map: dict[Annotated[str, Field(min_length=1)], str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def can_be_converted(self) -> Self:
+        if (self.type == "track") != (self.event is not None):
+            raise ValueError("`event` goes with type: track")
+        Conversion.of(self.model_dump())
+        return self
+
+
+class Import(Mapped):
+    """How a CSV file is read (`candor.imports`)."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def can_be_read(self) -> Self:
+        Layout.of(self.model_dump())
+        targets = map(Target.of, self.map.values())
+        if self.type == "track" and ("timestamp",) not in {target.path for target in targets}:
+            raise ValueError("map: no column goes to `timestamp`, and an event says when it was")
+        return self
+
+
+class Fields(Strict):
+    """A list of pairs that is read as one object: where it lies, and in each pair what."""
+
+    path: str
+    name: str
+    value: str
+
+
+class Webhook(Mapped):
+    """How the body of a signed webhook is read (`candor.webhooks`)."""
+
+    each: str
+    where: dict[str, str | int | bool] = {}
+    id: str
+    time: str
+    fields: Fields | None = None
+    max_age_hours: int = Field(default=36, ge=1, le=168)
+
+    @model_validator(mode="after")
+    def can_be_found(self) -> Self:
+        Form.of(self.model_dump())
+        return self
+
+
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
 class Policy(Strict):
     version: Literal[1]
     organization: str
@@ -103,6 +163,8 @@ class Policy(Strict):
     sources: Sources
     minimise: Minimise
     gpc: list[str]
+    imports: dict[Slug, Import] = {}
+    webhooks: dict[Slug, Webhook] = {}
 
     @model_validator(mode="after")
     def names_only_what_it_defines(self) -> Self:
@@ -124,6 +186,26 @@ class Policy(Strict):
             raise ValueError("identifiers: two types share a priority")
         for missing in {"user_id", "anonymous_id"} - set(self.identifiers):
             raise ValueError(f"identifiers: {missing} is missing")
+        return self
+
+    @model_validator(mode="after")
+    def maps_to_what_it_names(self) -> Self:
+        """Or a mapping would bring values that collection strips."""
+        categories = {name.lower() for name in self.consent_categories}
+        for kind in ("imports", "webhooks"):
+            for name, mapping in getattr(self, kind).items():
+                where = f"{kind}.{name}"
+                if mapping.type == "track" and mapping.event not in self.events:
+                    raise ValueError(f"{where}.event: no event {mapping.event!r} in the catalogue")
+                allowed = self.events[mapping.event or mapping.type].properties
+                for field, target in mapping.map.items():
+                    match Target.of(target).path:
+                        case "traits", trait, *_ if trait not in self.traits:
+                            raise ValueError(f"{where}.map.{field}: no trait {trait!r}")
+                        case "properties", one, *_ if one not in allowed:
+                            raise ValueError(f"{where}.map.{field}: no property {one!r} of it")
+                        case _, _, _, category if category.lower() not in categories:
+                            raise ValueError(f"{where}.map.{field}: no category {category!r}")
         return self
 
     def _defined(self, purposes: list[str], where: str) -> None:

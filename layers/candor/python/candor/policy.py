@@ -72,6 +72,10 @@ class Policy:
     """The purposes that Global Privacy Control denies."""
     context_kept: frozenset[str]
     context_known: frozenset[str]
+    imports: Mapping[str, Any]
+    """How files are read, by the names of the mappings; `candor.imports` has their form."""
+    webhooks: Mapping[str, Any]
+    """The same of webhooks' bodies; `candor.webhooks` has their form."""
 
     @classmethod
     def of(cls, compiled: Mapping[str, Any]) -> Self:
@@ -114,6 +118,8 @@ class Policy:
             gpc=frozenset(compiled["gpc"]),
             context_kept=frozenset(context["keep"]),
             context_known=frozenset(context["keep"] + context["use"] + context["drop"]),
+            imports=compiled["imports"],
+            webhooks=compiled["webhooks"],
         )
 
     @classmethod
