@@ -49,6 +49,10 @@ def read(answer: Model, *parameters: str, body: Model | None = None) -> Call:
 
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
+    collect.subscribe: Call(
+        {200: "text/plain"}, None, ("hub.mode", "hub.verify_token", "hub.challenge"), ("",), ()
+    ),
+    collect.receive: Call({200: answers.Collected}, answers.Signed, ("signature",), ("",), ()),
     api.count: Call({200: answers.Outcomes}),
     collect.pixel: Call({200: "image/gif"}, None, ("data",), ("",), (404,)),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
@@ -89,6 +93,17 @@ PARAMETERS: dict[str, Json] = {
         "description": "The event as JSON with its `writeKey`, in base64",
         "schema": {"type": "string"},
     },
+    "signature": {
+        "name": "X-Hub-Signature-256",
+        "in": "header",
+        "required": True,
+        "description": "`sha256=` and the body's HMAC-SHA256 under the shared secret, in hex",
+        "schema": {"type": "string"},
+    },
+    **{
+        name: {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
+        for name in ("hub.mode", "hub.verify_token", "hub.challenge")
+    },
     "verbose": {
         "name": "verbose",
         "in": "query",
@@ -99,6 +114,7 @@ PARAMETERS: dict[str, Json] = {
 INSIDE: dict[str, Json] = {
     "type": {"schema": {"type": "string", "enum": sorted(collection.TYPES)}},
     "id": {"schema": {"type": "string"}},
+    "key": {"schema": {"type": "string"}, "description": "The write key of a webhook"},
     "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
 }
 KEYS: dict[str, Json] = {
@@ -233,7 +249,8 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
 
 def _content(model: Model | str) -> Json:
     if isinstance(model, str):
-        return {"content": {model: {"schema": {"type": "string", "contentEncoding": "base64"}}}}
+        encoding = {} if model.startswith("text/") else {"contentEncoding": "base64"}
+        return {"content": {model: {"schema": {"type": "string"} | encoding}}}
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
     return {"content": {"application/json": {"schema": schema}}}
 
