@@ -47,7 +47,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    body: Json
+    body: Json | str | bytes
+    """JSON, or something else that says in `headers` what it is; bytes go as base64."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,7 +107,11 @@ def _refusal(refused: Refused) -> Json:
     return _response(refused.status, body, extra)
 
 
-def _response(status: int, body: Json, extra: Mapping[str, str] = {}) -> Json:
+def _response(status: int, body: Json | str | bytes, extra: Mapping[str, str] = {}) -> Json:
+    if isinstance(body, bytes):
+        written = base64.b64encode(body).decode()
+    else:
+        written = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))
     return {
         "statusCode": status,
         "headers": {
@@ -115,6 +120,6 @@ def _response(status: int, body: Json, extra: Mapping[str, str] = {}) -> Json:
             "Cache-Control": "no-store",
             **extra,
         },
-        "body": json.dumps(body, separators=(",", ":")),
-        "isBase64Encoded": False,
+        "body": written,
+        "isBase64Encoded": isinstance(body, bytes),
     }
