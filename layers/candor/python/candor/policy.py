@@ -44,6 +44,8 @@ class Attribute:
     purposes: frozenset[str]
     retention: str
     properties: frozenset[str] | None = None
+    verify_within: int | None = None
+    """Days after which a trait is stale that no proven source has said again."""
 
 
 UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
@@ -64,6 +66,12 @@ class Policy:
     events: Mapping[str, Attribute]
     context_kept: frozenset[str]
     context_known: frozenset[str]
+    source_priority: Mapping[str, int]
+    """Rank by kind of source, 0 the strongest."""
+    minimise_ip: Literal["truncate", "drop", "keep"]
+    minimise_user_agent: Literal["family", "drop", "keep"]
+    document: Mapping[str, Any]
+    """The compiled form as it is, for whoever wants to know the policy."""
 
     @classmethod
     def of(cls, compiled: Mapping[str, Any]) -> Self:
@@ -99,6 +107,12 @@ class Policy:
             events={name: _attribute(rule) for name, rule in compiled["events"].items()},
             context_kept=frozenset(context["keep"]),
             context_known=frozenset(context["keep"] + context["use"] + context["drop"]),
+            source_priority={
+                kind: rank for rank, kind in enumerate(compiled["sources"]["priority"])
+            },
+            minimise_ip=compiled["minimise"]["ip"],
+            minimise_user_agent=compiled["minimise"]["user_agent"],
+            document=compiled,
         )
 
     @classmethod
@@ -121,4 +135,5 @@ def _attribute(rule: Mapping[str, Any]) -> Attribute:
         frozenset(rule["purposes"]),
         rule["retention"],
         None if properties is None else frozenset(properties),
+        rule.get("verify_within"),
     )
