@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from candor import collection, credentials
+from candor import analytics_js, collection, credentials
 from candor.telemetry import Telemetry
 from candor.unification import Outcome
 from candor.web import Answer, Request, preflight, serve
@@ -32,9 +32,18 @@ def collect(request: Request) -> Answer:
     return Answer(collected.answer())
 
 
+def settings(request: Request) -> Answer:
+    """Tell analytics.js where to send what a browser's write key collects."""
+    key = request.path["writeKey"]
+    source = wiring.credentials.known(key)
+    found = analytics_js.settings(source, key, request.context, request.headers, wiring.local)
+    return Answer(found, headers=analytics_js.CACHE)
+
+
 ROUTES = {("POST", f"/{path}"): collect for path in collection.PATHS} | {
     ("OPTIONS", f"/{path}"): preflight for path in (*collection.PATHS, "consents")
 }
+ROUTES["GET", "/projects/{writeKey}/settings"] = settings
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
