@@ -40,6 +40,7 @@ class Call:
 
 
 WRITE_KEY = ("writeKey", "writeKeyBearer", "")
+ANYBODY = ("",)
 WHOLE = ("purpose", "limit", "cursor", "verbose")
 
 
@@ -49,6 +50,7 @@ def read(answer: Model, *parameters: str, body: Model | None = None) -> Call:
 
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
+    collect.settings: Call({200: answers.Settings}, keys=ANYBODY, fails=(404,)),
     api.count: Call({200: answers.Outcomes}),
     collect.pixel: Call({200: "image/gif"}, None, ("data",), ("",), (404,)),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
@@ -99,6 +101,7 @@ PARAMETERS: dict[str, Json] = {
 INSIDE: dict[str, Json] = {
     "type": {"schema": {"type": "string", "enum": sorted(collection.TYPES)}},
     "id": {"schema": {"type": "string"}},
+    "writeKey": {"schema": {"type": "string"}, "example": "wk_…"},
     "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
 }
 KEYS: dict[str, Json] = {
@@ -215,7 +218,8 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
         if f"{{{name}}}" in path
     ]
     parameters += [{"$ref": f"#/components/parameters/{name}"} for name in call.parameters]
-    failing = sorted({*ANY_CALL, *call.fails} - (set() if body else {413}))
+    never = (set() if body else {413}) | ({401} if call.keys == ANYBODY else set())
+    failing = sorted({*ANY_CALL, *call.fails} - never)
     described: Json = {
         "operationId": "_".join([method.lower(), *names]),
         "summary": summary,

@@ -38,6 +38,8 @@ class Request:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """The gateway's `requestContext`: facts that the caller does not choose."""
 
     def json(self) -> Any:
         if len(self.body) > MOST_BYTES:
@@ -98,6 +100,7 @@ def _request(event: Mapping[str, Any]) -> Request:
         event.get("queryStringParameters") or {},
         {name.lower(): value for name, value in headers.items()},
         body,
+        event.get("requestContext") or {},
     )
 
 
