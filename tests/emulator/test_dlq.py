@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,10 +23,9 @@ ANN, BOB = "dlq-ann", "dlq-bob"
 
 
 @pytest.fixture
-def ours(stack: Json, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def ours(stack: Json, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands are about this test's stack."""
     monkeypatch.setattr(dlq, "load_stack", lambda *_: stack)
-    yield
 
 
 def candor(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Json]:
@@ -77,7 +75,8 @@ def orders(api: Api, user: str) -> list[str]:
     try:
         found = api.staff("dpo", "GET", f"/profiles/user_id:{user}/events", purpose="service")
     except Answered as refused:
-        assert refused.status == 404
+        if refused.status != 404:
+            raise
         return []
     return [event["properties"]["order_id"] for event in found["data"]]
 
