@@ -42,7 +42,8 @@ def explain(error: Mapping[str, Any], written: Written, model: type[BaseModel]) 
     path: Path = error["loc"]
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     if path and path[-1] == "[key]":
-        return written.mistake(path[:-2], f"{path[-2]!r} is not a name", "Quote it.")
+        place = written.spelling(path[:-2], given)
+        return written.mistake(place, f"YAML takes this name for {shown(given)}", "Quote the name.")
     if "properties" in path[:-1]:
         path = path[: path.index("properties") + 1]  # lists within lists count differently
     match kind:

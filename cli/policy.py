@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cli import contradictions, explanations, places
-from cli.places import Mistake
+from cli.places import Mistake, Written
 from cli.problem import Problem
 
 Kind = Literal["server", "crm", "webhook", "app", "website"]
@@ -128,12 +128,12 @@ class Wrong(ValueError):
 
 def check(text: str) -> list[Mistake]:
     """Every mistake in a policy's YAML text, in its order."""
-    return _checked(text)[1]
+    return examine(places.read(text))[1]
 
 
 def compile_policy(text: str) -> dict[str, Any]:
     """The compiled form of a policy's YAML text. Raises Wrong with every mistake."""
-    policy, mistakes = _checked(text)
+    policy, mistakes = examine(places.read(text))
     if mistakes or policy is None:
         raise Wrong(mistakes)
     return _compiled(policy)
@@ -141,7 +141,7 @@ def compile_policy(text: str) -> dict[str, Any]:
 
 def compile_earlier(text: str) -> dict[str, Any]:
     """Of a policy that was in force, whatever is checked since then. Raises Wrong."""
-    policy, mistakes = _checked(text)
+    policy, mistakes = examine(places.read(text))
     if policy is None:
         raise Wrong(mistakes)
     return _compiled(policy)
@@ -150,22 +150,14 @@ def compile_earlier(text: str) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any]:
     """The compiled policy in a file. Raises Problem, which names the place of every mistake."""
     try:
-        return compile_policy(text_of(path))
+        return compile_policy(places.text_of(path))
     except Wrong as wrong:
         fix = "`candor policy check` shows each on a line of its own."
         raise Problem(f"{path}: {wrong}", fix) from None
 
 
-def text_of(path: Path) -> str:
-    """Raises Problem."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"{path}: it cannot be read: {error}.") from None
-
-
-def _checked(text: str) -> tuple[Policy | None, list[Mistake]]:
-    written = places.read(text)
+def examine(written: Written) -> tuple[Policy | None, list[Mistake]]:
+    """The policy, where it has the shape of one, and every mistake in it."""
     if not written.readable:
         return None, written.mistakes
     policy = None
@@ -202,7 +194,7 @@ def main(arguments: list[str]) -> int:
         return 2
     source = Path(arguments[1])
     try:
-        compiled = compile_policy(text_of(source))
+        compiled = compile_policy(places.text_of(source))
     except Wrong as wrong:
         for one in wrong.mistakes:
             print(f"{source}:{one.line}: {one}", file=sys.stderr)
