@@ -259,6 +259,7 @@ class KeyFields(BaseModel):
     name: str
     source: str = ""
     trust: Trust | None = None
+    mapping: str = ""
     role: Role | None = None
     purposes: list[str] = []
 

@@ -329,7 +329,9 @@ def test_the_command_and_the_build_say_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "policy.yaml", tmp_path / "policy.json"
-    source.write_text(TEXT.replace("behaviour: 90", "behaviour: '90'").replace("firstName", "name"))
+    source.write_text(
+        TEXT.replace("behaviour: 90", "behaviour: '90'").replace("\n  avatar:", "\n  name:")
+    )
 
     assert main(["policy", "check", str(source)]) == 1
     told = capsys.readouterr().out.splitlines()
