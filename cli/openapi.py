@@ -36,6 +36,8 @@ class Call:
     parameters: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("token",)
     fails: tuple[int, ...] = (403,)
+    page: bool = False
+    """Whether it answers HTML to who prefers it."""
 
 
 WRITE_KEY = ("writeKey", "writeKeyBearer", "")
@@ -49,6 +51,7 @@ def read(answer: Model, *parameters: str, body: Model | None = None) -> Call:
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
     api.count: Call({200: answers.Outcomes}),
+    api.show_policy: Call({200: answers.Policy}, keys=("",), fails=(), page=True),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
     api.choose: Call({200: answers.Done}, bodies.Choice, (), (*WRITE_KEY, "token")),
     privacy.request_erasure: Call(
@@ -206,6 +209,7 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     ]
     parameters += [{"$ref": f"#/components/parameters/{name}"} for name in call.parameters]
     failing = sorted({*ANY_CALL, *call.fails} - (set() if body else {413}))
+    page = {"text/html": {"schema": {"type": "string"}}} if call.page else {}
     described: Json = {
         "operationId": "_".join([method.lower(), *names]),
         "summary": summary,
@@ -213,7 +217,7 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
         "parameters": parameters,
         "requestBody": {"required": True, **_content(body)} if body else None,
         "responses": {
-            str(status): {"description": model.__name__, **_content(model)}
+            str(status): {"description": model.__name__, **_content(model, page)}
             for status, model in call.answers.items()
         }
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in failing},
@@ -221,9 +225,9 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     return {name: value for name, value in described.items() if value}
 
 
-def _content(model: Model) -> Json:
+def _content(model: Model, more: Json | None = None) -> Json:
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
-    return {"content": {"application/json": {"schema": schema}}}
+    return {"content": {"application/json": {"schema": schema}, **(more or {})}}
 
 
 def _plain(node: Any) -> Any:
