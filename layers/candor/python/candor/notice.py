@@ -213,7 +213,8 @@ def _purposes(policy: Json) -> str:
         for name, purposes in policy["consent_categories"].items()
     ]
     if rows:
-        parts.append(_table("What the choices in our consent banner stand for", "Choice", rows))
+        caption = "What the choices in our consent banner stand for"
+        parts.append(_table(caption, "Choice", rows, second="Stands for"))
     return "".join(parts)
 
 
