@@ -121,6 +121,8 @@ def parser() -> argparse.ArgumentParser:
     check = action(policy, "check", "Explain every mistake in a policy.", "policy_commands")
     check.add_argument("file", nargs="?", metavar="FILE", help="instead of policy.yaml")
 
+    action(policy, "suggest", "Propose entries for what was seen and stripped.", "policy_commands")
+
     profile = family("profile", "One person's profile.")
     show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")
     show.add_argument("identifier", help="type and value, like user_id:42")

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -171,6 +172,7 @@ class Policy(Strict):
     version: Literal[1]
     organization: str
     contact: str
+    changed: date | None = None
     purposes: dict[str, Purpose]
     consent_categories: dict[str, list[str]]
     retention: dict[str, Days]
@@ -253,7 +255,7 @@ def _in_order(found: list[Mistake]) -> list[Mistake]:
 
 
 def _compiled(policy: Policy) -> dict[str, Any]:
-    compiled = policy.model_dump(by_alias=True)
+    compiled = policy.model_dump(by_alias=True, mode="json")
     canonical = json.dumps(compiled, sort_keys=True, separators=(",", ":"))
     return {**compiled, "hash": hashlib.sha256(canonical.encode()).hexdigest()[:16]}
 

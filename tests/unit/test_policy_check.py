@@ -375,7 +375,7 @@ PATHS = [path for path in places.read(TEXT).lines if path[0] != "kinds" and len(
 def test_whatever_stands_in_the_file_is_explained_and_never_a_crash(
     changes: list[tuple[places.Path, object]],
 ) -> None:
-    written = json.loads(json.dumps(yaml.safe_load(TEXT)))
+    written = json.loads(json.dumps(yaml.safe_load(TEXT), default=str))
     for path, value in changes:
         here = written
         for step in path[:-1]:
