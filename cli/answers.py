@@ -346,6 +346,9 @@ class Policy(BaseModel):
     traits: dict[str, PolicyTrait]
     events: dict[str, PolicyEvent]
     context: dict[Literal["keep", "use", "drop"], list[str]]
+    gpc: list[str]
+    imports: dict[str, Json]
+    webhooks: dict[str, Json]
     hash: str
 
 

@@ -63,6 +63,7 @@ class Rejected:
 class Chunk:
     """What goes into one request: events, each with its line, and lines that nothing came of."""
 
+    begin: Place
     end: Place
     events: list[Json] = field(default_factory=list)
     lines: list[tuple[int, bytes]] = field(default_factory=list)
@@ -218,7 +219,7 @@ def chunks(
 
     `as_of` (epoch seconds) dates facts that have no time. Raises Broken where it cannot go on.
     """
-    lines, chunk, size = Lines(blocks, place), Chunk(place), 0
+    lines, chunk, size = Lines(blocks, place), Chunk(place, place), 0
     records = file.read(lines)
     while True:
         try:
@@ -226,13 +227,14 @@ def chunks(
         except StopIteration:
             break
         except Broken:
-            yield chunk
+            if chunk.end != chunk.begin:
+                yield chunk
             raise
         line, raw = lines.record()
         made, length = _event(found, as_of)
         if size + length > CHUNK_BYTES:
             yield chunk
-            chunk, size = Chunk(chunk.end), 0
+            chunk, size = Chunk(chunk.end, chunk.end), 0
         if isinstance(made, Unfit):
             chunk.rejected.append(Rejected(line, made.code, made.message, raw))
         elif made is not None:
@@ -242,8 +244,9 @@ def chunks(
         chunk.end = lines.place
         if len(chunk.events) + len(chunk.rejected) == CHUNK_LINES:
             yield chunk
-            chunk, size = Chunk(chunk.end), 0
-    yield chunk
+            chunk, size = Chunk(chunk.end, chunk.end), 0
+    if chunk.end != chunk.begin:
+        yield chunk
 
 
 def _event(found: Json | Unfit | None, as_of: float) -> tuple[Json | Unfit | None, int]:
