@@ -103,6 +103,20 @@ def parser() -> argparse.ArgumentParser:
     set_.add_argument("identifier", help="user_id:… or anonymous_id:…")
     set_.add_argument("choices", nargs="+", metavar="PURPOSE=granted|denied")
 
+    dlq = family("dlq", "Messages that failed for good.")
+    action(dlq, "list", "Show what waits in the dead-letter queues, and why.", "dlq")
+    redrive = action(dlq, "redrive", "Move failed messages back to their queue.", "dlq")
+    redrive.add_argument("queue", nargs="?", default="events", help="events (default) or audit")
+    redrive.add_argument("--limit", type=int, metavar="N", help="at most so many messages")
+    redrive.add_argument("--dry-run", action="store_true", help="only say how many would move")
+    redrive.add_argument(
+        "--wait",
+        type=int,
+        default=300,
+        metavar="SECONDS",
+        help="wait at most that long until they are through (default: 300; 0: not at all)",
+    )
+
     privacy = family("privacy", "Privacy requests.")
     erase = action(privacy, "erase", "Erase a person and show the certificate.", "privacy")
     erase.add_argument("identifier", help="type and value, like email:ann@example.com")

@@ -23,6 +23,9 @@ SOURCES = (
     "functions",
     "layers",
     "statemachines",
+    "cli/contradictions.py",
+    "cli/explanations.py",
+    "cli/places.py",
     "cli/policy.py",
 )
 HEALTHY = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})

@@ -97,7 +97,7 @@ class Shop:
         body = {"batch": list(events)}
         collected = collection.collect(body, "batch", self.policy, now, keep_unnamed=keep_unnamed)
         assert not collected.refused, collected.refused
-        message = collection.message(collected.events, source, now)
+        message = collection.message(collected, body, source, now)
         taken: Json = json.loads(json.dumps(message))
         return taken
 

@@ -258,8 +258,9 @@ class Cloud:
         return repr(found)
 
 
-def sqs_record(body: str, message_id: str = "m") -> Json:
-    return {"messageId": message_id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"}
+def sqs_record(body: str, message_id: str = "m", received: int = 1) -> Json:
+    sent = {"messageId": message_id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"}
+    return sent | {"attributes": {"ApproximateReceiveCount": str(received)}}
 
 
 def _source(trust: str) -> Json:

@@ -70,6 +70,8 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "profile show user_id:42 --as marketer --purpose marketing --why",
         "consent set user_id:42 marketing=granted analytics=denied",
         "privacy erase email:a@example.com --mode erase_and_suppress --dry-run --no-wait",
+        "dlq list --json",
+        "dlq redrive audit --limit 5 --dry-run --wait 0",
         "privacy status",
         "privacy status 01",
         "privacy certificate 01",
