@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from cli import dlq
+from cli import dlq, status
 from cli.aws import Clients
 from cli.main import main
 from cli.problem import Problem
@@ -120,7 +120,7 @@ def test_a_redrive_that_breaks_off_anywhere_loses_nothing(
         with pytest.raises((KeyboardInterrupt, EndpointConnectionError)):
             dlq.by_hand(clients, queue, 3, SILENT)
         if place == "ReceiveMessage:after":  # they are hidden for a minute
-            assert dlq.depth(clients, queue.url) == 3
+            assert status.depth(clients, queue.url) == 3
         else:
             assert {*waiting(queue.url), *waiting(str(queue.source))} == {*"abc"}, place
 
