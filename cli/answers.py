@@ -48,6 +48,19 @@ class Batch(BaseModel):
     writeKey: str | None = None
 
 
+class Settings(BaseModel):
+    """What analytics.js reads of its settings document. `integrations` has `Segment.io` only."""
+
+    integrations: dict[str, Json]
+    plan: Json
+    metrics: Json
+    middlewareSettings: Json
+    enabledMiddleware: Json
+    remotePlugins: list[Json]
+    legacyVideoPluginsEnabled: bool
+    analyticsNextEnabled: bool
+
+
 class Told(BaseModel):
     """What became of the event at `index`."""
 

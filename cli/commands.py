@@ -91,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
     revoke = action(keys, "revoke", "Make a key invalid.", "keys")
     revoke.add_argument("id", help="as `candor keys list` shows it")
 
+    policy = family("policy", "What may be held about people, why and how long: policy.yaml.")
+    check = action(policy, "check", "Explain every mistake in a policy.", "policy_commands")
+    check.add_argument("file", nargs="?", metavar="FILE", help="instead of policy.yaml")
+
     profile = family("profile", "One person's profile.")
     show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")
     show.add_argument("identifier", help="type and value, like user_id:42")

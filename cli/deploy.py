@@ -23,7 +23,11 @@ SOURCES = (
     "functions",
     "layers",
     "statemachines",
+    "cli/contradictions.py",
+    "cli/explanations.py",
+    "cli/places.py",
     "cli/policy.py",
+    "cli/stores.py",
 )
 HEALTHY = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 USELESS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"})

@@ -31,7 +31,8 @@ SCHEMA = "#/components/schemas/{model}"
 class Call:
     """What an operation's code does not say in a form that can be read off."""
 
-    answers: dict[int, Model]
+    answers: dict[int, Model | str]
+    """What an answer holds: JSON of a model, or of this content type."""
     body: Model | None = None
     parameters: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("token",)
@@ -39,6 +40,7 @@ class Call:
 
 
 WRITE_KEY = ("writeKey", "writeKeyBearer", "")
+ANYBODY = ("",)
 WHOLE = ("purpose", "limit", "cursor", "verbose")
 
 
@@ -48,7 +50,9 @@ def read(answer: Model, *parameters: str, body: Model | None = None) -> Call:
 
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
+    collect.settings: Call({200: answers.Settings}, keys=ANYBODY, fails=(404,)),
     api.count: Call({200: answers.Outcomes}),
+    collect.pixel: Call({200: "image/gif"}, None, ("data",), ("",), (404,)),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
     api.choose: Call({200: answers.Done}, bodies.Choice, (), (*WRITE_KEY, "token")),
     privacy.request_erasure: Call(
@@ -81,6 +85,12 @@ PARAMETERS: dict[str, Json] = {
     },
     "limit": {"name": "limit", "in": "query", "schema": LIMIT | {"default": profiles.LISTED}},
     "cursor": {"name": "cursor", "in": "query", "schema": {"type": "string"}},
+    "data": {
+        "name": "data",
+        "in": "query",
+        "description": "The event as JSON with its `writeKey`, in base64",
+        "schema": {"type": "string"},
+    },
     "verbose": {
         "name": "verbose",
         "in": "query",
@@ -89,7 +99,9 @@ PARAMETERS: dict[str, Json] = {
     },
 }
 INSIDE: dict[str, Json] = {
+    "type": {"schema": {"type": "string", "enum": sorted(collection.TYPES)}},
     "id": {"schema": {"type": "string"}},
+    "writeKey": {"schema": {"type": "string"}, "example": "wk_…"},
     "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
 }
 KEYS: dict[str, Json] = {
@@ -157,7 +169,8 @@ def failure(status: int, known: set[str]) -> Json:
 
 def document() -> Json:
     called = [*CALLS.values(), *PARTS.values()]
-    models = {model for call in called for model in (*call.answers.values(), call.body) if model}
+    said = {one for call in called for one in (*call.answers.values(), call.body)}
+    models = {one for one in said if one and not isinstance(one, str)}
     ordered = sorted(models | {answers.Batch}, key=lambda model: model.__name__)
     schemas = models_json_schema([(m, "validation") for m in ordered], ref_template=SCHEMA)[1]
     failures = {str(status): failure(status, known) for status, known in sorted(codes().items())}
@@ -205,7 +218,8 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
         if f"{{{name}}}" in path
     ]
     parameters += [{"$ref": f"#/components/parameters/{name}"} for name in call.parameters]
-    failing = sorted({*ANY_CALL, *call.fails} - (set() if body else {413}))
+    never = (set() if body else {413}) | ({401} if call.keys == ANYBODY else set())
+    failing = sorted({*ANY_CALL, *call.fails} - never)
     described: Json = {
         "operationId": "_".join([method.lower(), *names]),
         "summary": summary,
@@ -213,15 +227,17 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
         "parameters": parameters,
         "requestBody": {"required": True, **_content(body)} if body else None,
         "responses": {
-            str(status): {"description": model.__name__, **_content(model)}
-            for status, model in call.answers.items()
+            str(status): {"description": getattr(one, "__name__", one), **_content(one)}
+            for status, one in call.answers.items()
         }
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in failing},
     }
     return {name: value for name, value in described.items() if value}
 
 
-def _content(model: Model) -> Json:
+def _content(model: Model | str) -> Json:
+    if isinstance(model, str):
+        return {"content": {model: {"schema": {"type": "string", "contentEncoding": "base64"}}}}
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
     return {"content": {"application/json": {"schema": schema}}}
 

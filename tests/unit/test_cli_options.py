@@ -67,6 +67,7 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "keys create Ann --role analyst --purposes analytics,service",
         "keys list",
         "keys revoke abc",
+        "policy check other.yaml --json",
         "profile show user_id:42 --as marketer --purpose marketing --why",
         "consent set user_id:42 marketing=granted analytics=denied",
         "privacy erase email:a@example.com --mode erase_and_suppress --dry-run --no-wait",

@@ -106,6 +106,7 @@ class Caller:
             "headers": headers,
             "pathParameters": {n: quote(v) for n, v in zip(names, values.groups(), strict=True)},
             "queryStringParameters": more.get("query"),
+            "requestContext": {"domainName": "api.example", "path": f"/v1{path}"},
             "body": None if body is None else json.dumps(body),
         }
         answer = self.served.invoke(function.lower(), event)
@@ -200,6 +201,11 @@ def test_answers_to_readers_are_as_described(call: Caller) -> None:
     call("GET", "/profiles/user_id:43", key=reader, status=404)
     call("GET", "/profiles/user_id:42", key=reader, purpose="profiling", status=403)
     call("GET", "/profiles/user_id:42", status=401)
+
+
+def test_answers_to_browsers_are_as_described(call: Caller) -> None:
+    call("GET", f"/projects/{call.served.write_key('client')}/settings")
+    call("GET", f"/projects/{call.served.write_key('server')}/settings", status=404)
 
 
 def test_answers_to_privacy_requests_are_as_described(call: Caller) -> None:

@@ -61,6 +61,24 @@ def test_an_answer_is_json_that_no_cache_keeps_and_any_page_may_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "sent", "encoded"),
+    [
+        ("<p>Grüße</p>", "<p>Grüße</p>", False),
+        (b"\x47\x49\x46\xff", base64.b64encode(b"\x47\x49\x46\xff").decode(), True),
+        ("", "", False),
+        (b"", "", True),
+    ],
+)
+def test_an_answer_may_be_text_or_bytes_and_says_which(
+    body: str | bytes, sent: str, encoded: bool
+) -> None:
+    answer = served(lambda request: Answer(body, headers={"Content-Type": "image/gif"}))
+
+    assert (answer["body"], answer["isBase64Encoded"]) == (sent, encoded)
+    assert answer["headers"]["Content-Type"] == "image/gif"
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [
         (Refused("c", "m"), 400),

@@ -143,9 +143,16 @@ class Credentials:
 
     def source(self, headers: Mapping[str, str], in_body: object = None) -> Source:
         """The source whose write key came as Basic user name, Bearer token or `writeKey`."""
-        row, id_ = self._row(presented(headers) or (in_body if isinstance(in_body, str) else None))
-        if row is None or row["kind"] != "source":
+        found = self.known(presented(headers) or in_body)
+        if found is None:
             raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
+        return found
+
+    def known(self, key: object) -> Source | None:
+        """The source with this write key, unless it is revoked."""
+        row, id_ = self._row(key if isinstance(key, str) else None)
+        if row is None or row["kind"] != "source":
+            return None
         secret = row.get("secret")
         if secret:
             secret = self._vault().open(row["salt"], secret, f"credentials/{id_}")

@@ -5,7 +5,6 @@ An exception's message may quote what a person sent, so a fault is told by its t
 
 import os
 import traceback
-from collections import Counter
 from collections.abc import Iterable
 
 from aws_lambda_powertools import Logger, single_metric
@@ -24,21 +23,12 @@ class Telemetry:
         self._tail = tail
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        """Count events by source, outcome and reason."""
-        counted: Counter[tuple[str, str, str]] = Counter()
-        for one in outcomes:
-            counted[one.source, one.outcome, one.reason] += 1
-            if self._tail:
+        """What became of each event, where that is to be watched. `outcomes.count` counts it."""
+        if self._tail:
+            for one in outcomes:
                 fields = {name: getattr(one, name) for name in Outcome.__slots__}
                 fields["event_name"] = fields.pop("name")
                 self._logger.info("outcome", extra=fields)
-        for (source, outcome, reason), count in counted.items():
-            with single_metric(
-                "Events", MetricUnit.Count, count, namespace=self._namespace
-            ) as metric:
-                metric.add_dimension("source", source)
-                metric.add_dimension("outcome", outcome)
-                metric.add_dimension("reason", reason or "none")
 
     def done(self, what: str, **counts: int) -> None:
         self._logger.info(what, extra=counts)

@@ -38,6 +38,8 @@ class Request:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """The gateway's `requestContext`: facts that the caller does not choose."""
 
     def json(self) -> Any:
         if len(self.body) > MOST_BYTES:
@@ -47,7 +49,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    body: Json
+    body: Json | str | bytes
+    """JSON, or something else that says in `headers` what it is; bytes go as base64."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,6 +100,7 @@ def _request(event: Mapping[str, Any]) -> Request:
         event.get("queryStringParameters") or {},
         {name.lower(): value for name, value in headers.items()},
         body,
+        event.get("requestContext") or {},
     )
 
 
@@ -106,7 +110,11 @@ def _refusal(refused: Refused) -> Json:
     return _response(refused.status, body, extra)
 
 
-def _response(status: int, body: Json, extra: Mapping[str, str] = {}) -> Json:
+def _response(status: int, body: Json | str | bytes, extra: Mapping[str, str] = {}) -> Json:
+    if isinstance(body, bytes):
+        written = base64.b64encode(body).decode()
+    else:
+        written = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))
     return {
         "statusCode": status,
         "headers": {
@@ -115,6 +123,6 @@ def _response(status: int, body: Json, extra: Mapping[str, str] = {}) -> Json:
             "Cache-Control": "no-store",
             **extra,
         },
-        "body": json.dumps(body, separators=(",", ":")),
-        "isBase64Encoded": False,
+        "body": written,
+        "isBase64Encoded": isinstance(body, bytes),
     }
