@@ -7,6 +7,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -287,9 +288,10 @@ def by_hand(clients: Clients, queue: DeadLetters, most: int, progress: Progress)
                 progress.tick(f"{moved} of {most}")
         finally:
             for handle in left:  # nobody waits for what was not moved
-                sqs.change_message_visibility(
-                    QueueUrl=queue.url, ReceiptHandle=handle, VisibilityTimeout=0
-                )
+                with suppress(*AwsError):
+                    sqs.change_message_visibility(
+                        QueueUrl=queue.url, ReceiptHandle=handle, VisibilityTimeout=0
+                    )
     return moved
 
 
