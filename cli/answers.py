@@ -7,7 +7,7 @@ Nothing at run time reads them; a test holds real answers against them.
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from candor import collection
 from candor.consent import Mechanism, State
@@ -59,6 +59,21 @@ class Settings(BaseModel):
     remotePlugins: list[Json]
     legacyVideoPluginsEnabled: bool
     analyticsNextEnabled: bool
+
+
+class Document(BaseModel):
+    """OpenAPI 3.1."""
+
+    openapi: str
+    info: Json
+    tags: list[Json]
+    servers: list[Json]
+    paths: Json
+    components: Json
+
+
+class Html(RootModel[str]):
+    """A page for people. It loads nothing, and runs nothing."""
 
 
 class Told(BaseModel):

@@ -23,7 +23,9 @@ SOURCES = (
     "functions",
     "layers",
     "statemachines",
+    "openapi.json",
     "cli/policy.py",
+    "cli/docs.py",
 )
 HEALTHY = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 USELESS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"})

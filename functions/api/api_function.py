@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from candor import audit, bodies, consents, credentials, outcomes, profiles
+from candor import audit, bodies, consents, credentials, outcomes, pages, profiles
 from candor.credentials import Trust
 from candor.profiles import View
 from candor.telemetry import Telemetry
@@ -100,6 +100,17 @@ def choose(request: Request) -> Answer:
     return Answer({"success": True})
 
 
+def describe(_: Request) -> Answer:
+    """Describe this API to programs, as OpenAPI 3.1."""
+    return Answer(pages.built("openapi.json"), headers=pages.CACHE)
+
+
+def explain(_: Request) -> Answer:
+    """Describe this API to people."""
+    page = pages.built("docs.html")
+    return Answer(page, headers=pages.headers(page))
+
+
 SERVER: Trust = "server"
 COUNTED_DAYS = 7
 READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
@@ -107,6 +118,8 @@ ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | 
     ("POST", "/profiles/query"): query,
     ("GET", "/outcomes"): count,
     ("POST", "/consents"): choose,
+    ("GET", "/openapi.json"): describe,
+    ("GET", "/docs"): explain,
 }
 
 
