@@ -7,7 +7,7 @@ Nothing at run time reads them; a test holds real answers against them.
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field
 
 from candor import collection
 from candor.consent import Mechanism, State
@@ -70,10 +70,6 @@ class Document(BaseModel):
     servers: list[Json]
     paths: Json
     components: Json
-
-
-class Html(RootModel[str]):
-    """A page for people. It loads nothing, and runs nothing."""
 
 
 class Told(BaseModel):

@@ -129,7 +129,7 @@ def _operation(document: Json, call: str, operation: Json) -> str:
 <p>{_marked(text)}.</p>
 {_parameters(document, call, operation)}{_body(operation)}<h4>Answers</h4>
 {_list([*good, "or " + ", ".join(bad)])}<h4>Example</h4>
-<pre tabindex="0">{_code(curl(call, operation))}</pre>
+<pre tabindex="0">{_code(curl(document, call, operation))}</pre>
 </section>
 """
 
@@ -140,9 +140,6 @@ def _proof(operation: Json) -> str:
 
 
 def _parameters(document: Json, call: str, operation: Json) -> str:
-    known = document["components"]["parameters"]
-    given = operation.get("parameters", [])
-    found = [known[_name(one)] if "$ref" in one else one for one in given]
     rows = [
         [
             _code(one["name"]),
@@ -150,7 +147,7 @@ def _parameters(document: Json, call: str, operation: Json) -> str:
             _type(one["schema"]),
             _note(one, required=one.get("required", False)),
         ]
-        for one in found
+        for one in _given(document, operation)
     ]
     return _table(f"Parameters of {call}", ["Name", "In", "Type", "Notes"], rows)
 
@@ -162,28 +159,38 @@ def _body(operation: Json) -> str:
     return f"<h4>Body</h4>\n<p>JSON: {_type(content['schema'])}</p>\n"
 
 
-def curl(call: str, operation: Json) -> str:
+def curl(document: Json, call: str, operation: Json) -> str:
     """A call that works, for a shell."""
     method, _, path = call.partition(" ")
-    given = operation.get("parameters", [])
+    given = _given(document, operation)
+    query = []
     for one in given:
-        if one.get("in") == "path":
-            variable = re.sub(r"([A-Z])", r"_\1", one["name"]).upper()
-            path = path.replace(f"{{{one['name']}}}", one.get("example", f"${variable}"))
+        variable = "$" + re.sub(r"([A-Z])", r"_\1", one["name"]).upper()
+        if one["in"] == "path":
+            path = path.replace(f"{{{one['name']}}}", one.get("example", variable))
+        elif one.get("required"):
+            query.append(f"?{one['name']}={variable}")
     verb = "" if method == "GET" else f"-X {method} "
-    parts = [f'curl {verb}"$API_URL/v1{path}"']
+    parts = [f'curl {verb}"$API_URL/v1{path}{"".join(query)}"']
     ways = [name for way in operation["security"] for name in way]
     if "writeKey" in ways:
         parts.append('-u "$WRITE_KEY:"')
     elif "token" in ways:
         parts.append('-H "Authorization: Bearer $TOKEN"')
-    if "purpose" in {_name(one) for one in given if "$ref" in one}:
+    if "X-Purpose" in {one["name"] for one in given}:
         parts.append('-H "X-Purpose: service"')
     if "requestBody" in operation:
         ((media, content),) = operation["requestBody"]["content"].items()
         body = json.dumps(content["example"], indent=2, ensure_ascii=False)
         parts += [f'-H "Content-Type: {media}"', f"-d {shlex.quote(body)}"]
     return " \\\n  ".join(parts)
+
+
+def _given(document: Json, operation: Json) -> list[Json]:
+    """An operation's parameters, references followed."""
+    known = document["components"]["parameters"]
+    given = operation.get("parameters", [])
+    return [known[_name(one)] if "$ref" in one else one for one in given]
 
 
 # Failures

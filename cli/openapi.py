@@ -33,14 +33,14 @@ SCHEMA = "#/components/schemas/{model}"
 class Call:
     """What an operation's code does not say in a form that can be read off."""
 
-    answers: dict[int, Model]
+    answers: dict[int, Model | str]
+    """What an answer holds: JSON of a model, or of this content type."""
     body: Model | None = None
     parameters: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("token",)
     fails: tuple[int, ...] = (403,)
     right: str = ""
     """What staff need; a key of the roles' rights in `candor.credentials`."""
-    media: str = "application/json"
     example: Json | None = None
     """A body that works."""
 
@@ -79,8 +79,9 @@ BATCH = {"batch": [{"type": kind, **EVENTS[kind]} for kind in ("identify", "trac
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
     collect.settings: Call({200: answers.Settings}, keys=ANYBODY, fails=(404,)),
+    collect.pixel: Call({200: "image/gif"}, None, ("data",), ANYBODY, (401, 404)),
     api.describe: Call({200: answers.Document}, keys=ANYBODY, fails=()),
-    api.explain: Call({200: answers.Html}, keys=ANYBODY, fails=(), media="text/html"),
+    api.explain: Call({200: "text/html"}, keys=ANYBODY, fails=()),
     api.count: Call({200: answers.Outcomes}, right="outcomes"),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
     api.choose: Call(
@@ -142,6 +143,13 @@ PARAMETERS: dict[str, Json] = {
     },
     "limit": {"name": "limit", "in": "query", "schema": LIMIT | {"default": profiles.LISTED}},
     "cursor": {"name": "cursor", "in": "query", "schema": {"type": "string"}},
+    "data": {
+        "name": "data",
+        "in": "query",
+        "required": True,
+        "description": "The event as JSON with its `writeKey`, in base64",
+        "schema": {"type": "string"},
+    },
     "verbose": {
         "name": "verbose",
         "in": "query",
@@ -150,6 +158,10 @@ PARAMETERS: dict[str, Json] = {
     },
 }
 INSIDE: dict[str, Json] = {
+    "type": {
+        "schema": {"type": "string", "enum": sorted(collection.TYPES)},
+        "example": "track",
+    },
     "id": {"schema": {"type": "string"}},
     "writeKey": {"schema": {"type": "string"}},
     "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
@@ -219,7 +231,8 @@ def failure(status: int, known: set[str]) -> Json:
 
 def document() -> Json:
     called = [*CALLS.values(), *PARTS.values()]
-    models = {model for call in called for model in (*call.answers.values(), call.body) if model}
+    said = {one for call in called for one in (*call.answers.values(), call.body)}
+    models = {one for one in said if one and not isinstance(one, str)}
     ordered = sorted(models | {answers.Batch}, key=lambda model: model.__name__)
     schemas = models_json_schema([(m, "validation") for m in ordered], ref_template=SCHEMA)[1]
     failures = {str(status): failure(status, known) for status, known in sorted(codes().items())}
@@ -281,27 +294,30 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     ]
     parameters += [{"$ref": f"#/components/parameters/{name}"} for name in call.parameters]
     never = (set() if body else {413}) | ({401} if call.keys == ANYBODY else set())
-    failing = sorted({*ANY_CALL, *call.fails} - never)
+    failing = sorted({*ANY_CALL} - never | {*call.fails})
     described: Json = {
         "operationId": "_".join([method.lower(), *names]).replace(".", "_"),
         "summary": summary,
         "description": f"Of staff, the roles that may: {roles}." if roles else "",
         "security": [{key: []} if key else {} for key in call.keys],
         "parameters": parameters,
-        "requestBody": {"required": True, **_content(body, example=example)} if body else None,
+        "requestBody": {"required": True, **_content(body, example)} if body else None,
         "responses": {
-            str(status): {"description": model.__name__, **_content(model, call.media)}
-            for status, model in call.answers.items()
+            str(status): {"description": getattr(one, "__name__", one), **_content(one)}
+            for status, one in call.answers.items()
         }
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in failing},
     }
     return {name: value for name, value in described.items() if value}
 
 
-def _content(model: Model, media: str = "application/json", example: Json | None = None) -> Json:
+def _content(model: Model | str, example: Json | None = None) -> Json:
+    if isinstance(model, str):
+        encoded = {} if model.startswith("text/") else {"contentEncoding": "base64"}
+        return {"content": {model: {"schema": {"type": "string", **encoded}}}}
     shown = {} if example is None else {"example": example}
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
-    return {"content": {media: {"schema": schema, **shown}}}
+    return {"content": {"application/json": {"schema": schema, **shown}}}
 
 
 def _plain(node: Any) -> Any:

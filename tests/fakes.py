@@ -87,8 +87,11 @@ class FakeRows(_Tapped):
             rows = [row for key, row in self._rows.items() if table in (None, key.table)]
             return [_copy(row) for row in rows]
 
-    def get(self, keys: Collection[Key], *, expired: bool = False) -> dict[Key, Row]:
+    def get(
+        self, keys: Collection[Key], *, expired: bool | Collection[Key] = False
+    ) -> dict[Key, Row]:
         distinct = list(dict.fromkeys(keys))
+        wanted = distinct if expired is True else expired or ()
         for key in distinct:
             check_key(key)
         self._tap("get:before", distinct)
@@ -96,7 +99,7 @@ class FakeRows(_Tapped):
         for key in distinct:
             with self._lock:
                 row = self._rows.get(key)
-                if row is not None and (expired or self._lives(row)):
+                if row is not None and (key in wanted or self._lives(row)):
                     found[key] = _copy(row)
             self._tap("get:row", key)
         self._tap("get:after", found)

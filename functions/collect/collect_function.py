@@ -1,35 +1,33 @@
 """POST /v1/batch and the other collection calls: check, strip, one message to the queue, answer."""
 
+import base64
 from typing import Any
 
 from candor import analytics_js, collection, credentials
+from candor.errors import NotFound, Refused
 from candor.telemetry import Telemetry
-from candor.unification import Outcome
 from candor.web import Answer, Request, preflight, serve
 from candor.wiring import Wiring
 
 wiring = Wiring()
 telemetry = Telemetry(tail=wiring.tail)
+IMAGE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+"""A transparent GIF of one pixel."""
 
 
 def collect(request: Request) -> Answer:
     """Take events, and tell what became of each."""
     kind = collection.PATHS[request.resource.removeprefix("/")]
-    if credentials.presented(request.headers):  # before a stranger's body costs anything
-        wiring.credentials.source(request.headers)
-    body = collection.parse(request.body)
-    source = wiring.credentials.source(request.headers, body.get("writeKey"))
-    now = wiring.clock()
-    keep = wiring.keep_unnamed
-    collected = collection.collect(body, kind, wiring.policy, now, keep_unnamed=keep)
-    if collected.events:
-        message = collection.message(collected.events, source, now)
-        wiring.events_queue.send(wiring.transit.seal(message))
-    telemetry.outcomes(
-        Outcome("event", "(refused)", source.id, "refused", refusal["code"])
-        for refusal in collected.refused
-    )
-    return Answer(collected.answer())
+    return Answer(_take(request, kind, request.body))
+
+
+def pixel(request: Request) -> Answer:
+    """Take one event from where no script runs, such as an email: `data` is its JSON in base64."""
+    kind = request.path["type"]
+    if kind not in collection.TYPES:
+        raise NotFound("unknown_path", "There is no such method and path.")
+    _take(request, kind, b"data=" + request.query.get("data", "").encode())
+    return Answer(IMAGE, headers={"Content-Type": "image/gif"})
 
 
 def settings(request: Request) -> Answer:
@@ -40,10 +38,37 @@ def settings(request: Request) -> Answer:
     return Answer(found, headers=analytics_js.CACHE)
 
 
-ROUTES = {("POST", f"/{path}"): collect for path in collection.PATHS} | {
-    ("OPTIONS", f"/{path}"): preflight for path in (*collection.PATHS, "consents")
-}
-ROUTES["GET", "/projects/{writeKey}/settings"] = settings
+def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
+    # Before a stranger's body costs anything.
+    known = credentials.presented(request.headers)
+    source = wiring.credentials.source(request.headers) if known else None
+    now, keep = wiring.clock(), wiring.keep_unnamed
+    try:
+        body = collection.parse(sent)
+        source = source or wiring.credentials.source({}, body.get("writeKey"))
+        gpc = request.headers.get("sec-gpc") == "1"
+        collected = collection.collect(
+            body, kind, wiring.policy, now, keep_unnamed=keep, sender=source, gpc=gpc
+        )
+    except Refused as refused:
+        if source:
+            _queue(collection.refusal(refused.code, sent, source, now))
+        raise
+    message = collection.message(collected, body, source, now)
+    if collected.events or "counts" in message:
+        _queue(message)
+    return collected.answer()
+
+
+def _queue(message: dict[str, Any]) -> None:
+    wiring.events_queue.send(wiring.transit.seal(message))
+
+
+ROUTES = (
+    {("POST", f"/{path}"): collect for path in collection.PATHS}
+    | {("OPTIONS", f"/{path}"): preflight for path in (*collection.PATHS, "consents")}
+    | {("GET", "/pixel/{type}"): pixel, ("GET", "/projects/{writeKey}/settings"): settings}
+)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

@@ -417,7 +417,7 @@ def test_no_json_makes_collection_fail_otherwise_than_by_refusing(
         collected = collect(body, PATHS[path], SHIPPED, NOW, keep_unnamed=keep)
     except Refused:
         return
-    queued = json.dumps(message(collected.events, WEB, NOW)).encode()
+    queued = json.dumps(message(collected, {}, WEB, NOW)).encode()
     assert json.loads(queued)
     assert json.dumps(collected.answer()).encode()
     assert json.dumps(collected.answer(), ensure_ascii=False).encode(), "no lone surrogates"
@@ -441,7 +441,7 @@ def test_what_is_taken_is_never_too_deep_to_be_stored_and_read() -> None:
     for levels in range(deepest, deepest - 8, -1):
         shop, collected = Shop(), deep(levels)
         assert collected
-        unify(message(collected.events, WEB, NOW), shop.world)
+        unify(message(collected, {}, WEB, NOW), shop.world)
         assert json.dumps({"answer": {"data": shop.event_ids("user_id:1")}})
         events = shop.view("user_id:1").events()
         assert json.dumps({"answer": {"data": events}})
@@ -480,9 +480,7 @@ def test_the_largest_message_fits_the_queue() -> None:
     shop.rows.update(Update(Key("keys", "warm"), set={"salt": b"x"}))
 
     collected = taken(*filled)
-    body = Transit(shop.rows, shop.world.vault, shop.clock).seal(
-        message(collected.events, WEB, NOW)
-    )
+    body = Transit(shop.rows, shop.world.vault, shop.clock).seal(message(collected, {}, WEB, NOW))
 
     assert len(collected.events) == 15
     assert len(body) <= LARGEST_MESSAGE

@@ -81,9 +81,10 @@ def message(source: Source, *events: Json, at: float = NOW) -> Json:
     """What collect would put into the queue."""
     time = datetime.fromtimestamp(at, UTC).isoformat()
     batch = [{"messageId": f"{at}-{n}", "timestamp": time, **sent} for n, sent in enumerate(events)]
-    collected = collection.collect({"batch": batch}, "batch", POLICY, at, keep_unnamed=False)
+    body: Json = {"batch": batch}
+    collected = collection.collect(body, "batch", POLICY, at, keep_unnamed=False)
     assert not collected.refused
-    return collection.message(collected.events, source, at)
+    return collection.message(collected, body, source, at)
 
 
 class Town:
@@ -551,14 +552,20 @@ def erase(town: Town) -> None:
     assert not ended(town, town.erasing(town.one(*USER)))
 
 
+def held(town: Town) -> list[Row]:
+    """Every row but those that count what was dropped."""
+    counts = town.rows.held("counts")
+    return [row for row in town.rows.held() if row not in counts]
+
+
 @pytest.mark.parametrize("name", [name for name in SCENES if SCENES[name].canary == ANN])
 def test_a_message_that_comes_again_after_the_certificate_changes_nothing(
     town: Town, name: str
 ) -> None:
     erase(town)
-    before = town.rows.held()
+    before = held(town)
     SCENES[name].work(town)
-    assert town.rows.held() == before
+    assert held(town) == before
 
 
 @pytest.mark.parametrize(
@@ -576,10 +583,10 @@ def test_nothing_less_than_a_later_grant_lets_the_person_in_again(
     town: Town, lesser: Callable[[Town], Any]
 ) -> None:
     erase(town)
-    before = town.rows.held()
+    before = held(town)
     town.clock.advance(HOUR)
     lesser(town)
-    assert town.rows.held() == before
+    assert held(town) == before
 
 
 def test_who_registers_again_is_new_and_nothing_old_comes_back(town: Town) -> None:

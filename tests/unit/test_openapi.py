@@ -4,8 +4,10 @@ import argparse
 import json
 import re
 import shlex
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from openapi_spec_validator import validate
@@ -171,6 +173,7 @@ def test_every_example_works(call: Caller, document: Json) -> None:
     body = {"type": "erasure", "subject": subject, "verified_by": "staff: passport"}
     request = call("POST", "/privacy/requests", body, key=dpo, status=202)["id"]
     source = {"kind": "source", "name": "shop", "source": "website", "trust": "client"}
+    mail = {"anonymousId": "d", "event": "Product Viewed", "context": says(analytics=True)}
     for path, verbs in document["paths"].items():
         for verb, operation in verbs.items():
             made = call("POST", "/keys", source, key=admin, status=201)
@@ -178,16 +181,17 @@ def test_every_example_works(call: Caller, document: Json) -> None:
                 "$API_URL/v1": "",
                 "$WRITE_KEY": made["key"],
                 "$TOKEN": admin if "admin" in operation.get("description", "") else dpo,
+                "$DATA": b64encode(json.dumps(mail | {"writeKey": made["key"]}).encode()).decode(),
                 "$ID": request if "privacy" in path else made["id"],
             }
-            written = docs.curl(f"{verb.upper()} {path}", operation).replace("\\\n", "")
+            written = docs.curl(document, f"{verb.upper()} {path}", operation).replace("\\\n", "")
             for variable, value in variables.items():
                 written = written.replace(variable, value)
             paste(call, written)
 
 
 def paste(call: Caller, written: str) -> None:
-    """Make the call that a curl command makes. It must succeed."""
+    """Make the call that a curl command makes. All of it must succeed."""
     curl = argparse.ArgumentParser("curl")
     curl.add_argument("path")
     for option, default in (("-X", "GET"), ("-u", ""), ("-d", None)):
@@ -198,7 +202,11 @@ def paste(call: Caller, written: str) -> None:
     headers = dict(header.split(": ") for header in given.H)
     assert program == "curl"
     assert ("Content-Type" in headers) == (given.d is not None)
-    key = headers.get("Authorization", f"Bearer {given.u.removesuffix(':')}").split()[-1]
+    bearer = headers.get("Authorization", "").removeprefix("Bearer ")
     purpose = {"purpose": headers["X-Purpose"]} if "X-Purpose" in headers else {}
     body = given.d and json.loads(given.d)
-    call(given.X, given.path, body, key=key, status=None, **purpose)
+    path, _, query = given.path.partition("?")
+    more = purpose | ({"query": dict(parse_qsl(query))} if query else {})
+    told = call(given.X, path, body, key=bearer or given.u.rstrip(":"), status=None, **more)
+    assert "refused" not in told
+    assert "stripped" not in told

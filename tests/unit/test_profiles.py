@@ -16,7 +16,7 @@ from candor.ports import Key, Put, Update
 from candor.profiles import LISTED, MOST_LISTED, limited, view
 from candor.sealing import Damaged
 from candor.traits import fold
-from tests.worlds import CRM, NOW, WEB, Json, Shop, order, policy, recorded, says, sent
+from tests.worlds import CRM, NOW, SHIPPED, WEB, Json, Shop, order, policy, recorded, says, sent
 
 ANN = "user_id:42"
 
@@ -132,9 +132,11 @@ def test_a_trait_that_the_policy_names_no_longer_is_not_shown() -> None:
 
 @given(st.permutations(range(4)))
 def test_a_view_folds_its_members_alike_in_any_order(turn: list[int]) -> None:
-    registers = [{"name": [f"Ann{n % 2}", 1000 + n // 2, "crm", None, True]} for n in range(4)]
+    facts = [[f"Ann{n % 2}", 1000 + n // 2, "crm", None, True, "crm"] for n in range(4)]
 
-    assert fold(*[registers[n] for n in turn]) == {"name": ["Ann1", 1001, "crm", None, True]}
+    folded = fold(SHIPPED, *[{"name": facts[n]} for n in turn])
+
+    assert folded == {"name": ["Ann1", 1001, "crm", None, True, "crm"]}
 
 
 # Within time.

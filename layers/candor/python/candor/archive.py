@@ -90,7 +90,7 @@ def _write(objects: Objects, name: str, lines: list[str], *, manifest_last: bool
 
 
 def _line(record: Record) -> str:
-    row = {name: record[name] for name in ("pk", "sk", "class", "due", "n")}
+    row = {name: record[name] for name in ("pk", "sk", "class", "source", "due", "n")}
     return json.dumps(row | {"data": base64.b64encode(record["data"]).decode()})
 
 

@@ -22,15 +22,15 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-def cut(events: Iterable[T], sent: Callable[[T], Json]) -> Iterator[list[T]]:
+def cut(events: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
     """Cut one home's, class's and day's events of one request, in the order they were sent.
 
-    `sent` gives what the client sent of one.
+    `size_of` gives the bytes that the client sent of one, and nothing that a retry could change.
     """
     part: list[T] = []
     size = 0
     for event in events:
-        length = _size(sent(event))
+        length = size_of(event)
         if part and (len(part) == MOST_EVENTS or size + length > MOST_BYTES):
             yield part
             part, size = [], 0
@@ -47,22 +47,21 @@ def sort_key(part: Iterable[Json]) -> str:
     return f"{events[0]['day']:05d}#{hashlib.sha256(sent.encode()).hexdigest()[:32]}"
 
 
-def put(world: World, home: str, salt: bytes, sort: str, class_: str, stored: Json) -> Put:
-    """The row of one bundle; `stored` is {"source", "events"} as `unification` shapes them."""
+def put(
+    world: World, home: str, salt: bytes, sort: str, class_: str, source: str, events: list[Json]
+) -> Put:
+    """The row of one bundle, of `events` as `unification` shapes them."""
     due = world.policy.due(world.policy.retention[class_], int(sort[:5]) * DAY)
-    data = world.vault.seal(salt, stored, _place(home, sort))
-    row: Row = {"data": data, "class": class_, "n": len(stored["events"]), "due": due, "ttl": due}
+    data = world.vault.seal(salt, events, _place(home, sort))
+    row: Row = {"data": data, "class": class_, "source": source, "n": len(events)}
+    row |= {"due": due, "ttl": due}
     return Put(Key("events", home, sort), row)
 
 
 def opened(vault: Vault, salt: bytes | None, home: str, row: Mapping[str, Any]) -> list[Json]:
     """A bundle's events, each with its `class`; none where it was shredded."""
-    value = vault.open(salt, row["data"], _place(home, row["sk"]))
-    if value is None:
-        return []
-    return [
-        {**event, "class": row["class"], "source": value["source"]} for event in value["events"]
-    ]
+    events = vault.open(salt, row["data"], _place(home, row["sk"])) or []
+    return [{**event, "class": row["class"], "source": row["source"]} for event in events]
 
 
 def days(
@@ -90,8 +89,3 @@ def days(
 
 def _place(home: str, sort: str) -> str:
     return f"events/{home}/{sort}"
-
-
-def _size(event: Json) -> int:
-    """Of what the client sent, and of nothing that a retry could change."""
-    return len(json.dumps([event["properties"], event["context"], event["name"], event["id"]]))

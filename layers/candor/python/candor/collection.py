@@ -5,19 +5,24 @@ before it reaches the queue; both are told in the answer, with the fix. The wire
 (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/).
 """
 
+import base64
 import hashlib
 import json
 import re
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 
+from candor import minimise, proofs
 from candor.credentials import Source
 from candor.errors import Refused
 from candor.identifiers import normal_form
+from candor.outcomes import Where, tally
 from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Policy
 from candor.strict_json import read_json
 
@@ -58,6 +63,7 @@ _AS_PROPERTIES = {
 """Fields of a call that are kept as properties of its event."""
 _GZIP = 16 + zlib.MAX_WBITS
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
+_written = json.JSONEncoder(separators=(",", ":")).encode
 
 Json = dict[str, Any]
 
@@ -70,6 +76,8 @@ class Collected:
     refused: list[Json] = field(default_factory=list)
     stripped: list[Json] = field(default_factory=list)
     notes: list[Json] = field(default_factory=list)
+    names: set[Where] = field(default_factory=set)
+    """What the policy does not name."""
 
     def answer(self) -> Json:
         """What the sender is told; `untold` counts what a long list leaves out."""
@@ -77,6 +85,11 @@ class Collected:
         told = {name: said[:MOST_TOLD] for name, said in lists.items() if said}
         untold = {n: len(said) - MOST_TOLD for n, said in lists.items() if len(said) > MOST_TOLD}
         return {"success": True, **told} | ({"untold": untold} if untold else {})
+
+    def counts(self) -> dict[str, int]:
+        """What was not taken, as `outcomes` counts it."""
+        kinds = {"refused": self.refused, "stripped": self.stripped}
+        return tally([(kind, said["code"]) for kind, list_ in kinds.items() for said in list_])
 
 
 class _Refusal(Exception):
@@ -91,6 +104,8 @@ def parse(body: bytes) -> Json:
     """The JSON object of a request's body, gzipped or not. Raises Refused, whatever the bytes."""
     if body[:2] == b"\x1f\x8b":
         body = _gunzip(body)
+    if body[:5] == b"data=":
+        body = _of_form(body)
     if len(body) > MOST_BYTES:
         raise Refused("body_too_large", f"A body may have {MOST_BYTES} bytes, decompressed.")
     parsed = read_json(body)
@@ -99,17 +114,28 @@ def parse(body: bytes) -> Json:
     return parsed
 
 
-def collect(body: Json, kind: str, policy: Policy, now: float, *, keep_unnamed: bool) -> Collected:
+def collect(
+    body: Json,
+    kind: str,
+    policy: Policy,
+    now: float,
+    *,
+    keep_unnamed: bool,
+    sender: Source | None = None,
+    gpc: bool = False,
+) -> Collected:
     """Validate, strip and date the events of one request.
 
     `kind` is a value of PATHS; `now` is when the request was received, in epoch seconds;
-    `keep_unnamed` lets events through that the catalogue does not name, for one day, flagged.
-    Raises Refused where the request as a whole cannot be taken.
+    `keep_unnamed` lets events through that the catalogue does not name, for one day, flagged;
+    `sender` is whose identity proofs are checked; `gpc` says that the browser sent Global Privacy
+    Control. Raises Refused where the request as a whole cannot be
+    taken.
     """
-    collected = Collected()
-    merged = 0
+    reading = _Reading(body, policy, now, keep_unnamed, sender)
+    collected, merged = reading.collected, 0
     for index, sent in enumerate(_events(body, kind)):
-        message_id = None
+        reading.index, reading.id = index, None
         try:
             if not isinstance(sent, dict):
                 raise _Refusal("not_an_object", "An event is a JSON object.")
@@ -120,21 +146,37 @@ def collect(body: Json, kind: str, policy: Policy, now: float, *, keep_unnamed: 
             if merged > MOST_MERGED_BYTES:
                 text = f"A batch may have {MOST_MERGED_BYTES} bytes, its context in each event."
                 raise _Refusal("batch_too_large", text)
-            message_id = _message_id(sent, index)
-            reading = _Reading(sent, message_id, index, policy, now, keep_unnamed)
-            event = reading.event(body.get("sentAt"))
+            event = reading.event(sent, size)
         except _Refusal as refusal:
-            said = _said(index, message_id, refusal.code, message=refusal.message)
-            collected.refused.append(said)
+            collected.refused.append(reading.said(refusal.code, message=refusal.message))
         else:
+            if gpc:
+                event["gpc"] = True
             collected.events.append(event)
             collected.stripped += reading.stripped
             collected.notes += reading.notes
     return collected
 
 
-def message(events: list[Json], source: Source, now: float) -> Json:
-    """What goes to the queue: the events, and who sent them when."""
+def message(collected: Collected, body: Json, source: Source, now: float) -> Json:
+    """What goes to the queue: the events, who sent them when, and what was not taken.
+
+    That is to be counted. A request that is sent again says the same `once`.
+    """
+    told = _envelope(collected.events, source, now)
+    if counts := collected.counts():
+        told |= {"counts": counts, "names": sorted(collected.names), "once": _content(body)}
+    return told
+
+
+def refusal(code: str, body: bytes, source: Source, now: float) -> Json:
+    """What goes to the queue where a request is refused as a whole: that it is to be counted."""
+    once = hashlib.sha256(body).hexdigest()[:32]
+    told = {"counts": {f"request_refused:{code}": 1}, "names": [], "once": once}
+    return _envelope([], source, now) | told
+
+
+def _envelope(events: list[Json], source: Source, now: float) -> Json:
     sender = {"id": source.id, "kind": source.kind, "trust": source.trust}
     return {"v": 1, "received": int(now), "source": sender, "events": events}
 
@@ -165,96 +207,113 @@ def _events(body: Json, kind: str) -> Iterator[Any]:
 
 
 class _Reading:
-    """Reads one event, noting what it strips."""
+    """Reads the events of a request one by one, noting what it strips."""
 
     def __init__(
-        self, sent: Json, message_id: str, index: int, policy: Policy, now: float, keep: bool
+        self, body: Json, policy: Policy, now: float, keep_unnamed: bool, sender: Source | None
     ) -> None:
-        self.sent, self.id, self.index, self.policy, self.now = sent, message_id, index, policy, now
-        self.keep_unnamed = keep
+        self.policy, self.now, self.sender = policy, now, sender
+        self.keep_unnamed = keep_unnamed
+        self.batch_sent_at = body.get("sentAt")
+        self.collected = Collected()
+        self.index, self.id = 0, cast("str | None", None)
         self.stripped: list[Json] = []
         self.notes: list[Json] = []
+        rules = sorted(policy.identifiers.items(), key=lambda rule: rule[1].priority)
+        self._places = [(name, [at.split(".") for at in rule.sources]) for name, rule in rules]
+        self._normal: dict[tuple[str, str], str | None] = {}
+        self._needing: dict[frozenset[str], list[str]] = {}
 
-    def event(self, batch_sent_at: object) -> Json:
-        type_ = self.sent.get("type")
+    def event(self, sent: Json, size: int) -> Json:
+        """One event as the queue gets it. Raises _Refusal."""
+        self.stripped, self.notes = [], []
+        self.id = message_id = _message_id(sent, self.index)
+        type_ = sent.get("type")
         if not isinstance(type_, str) or type_ not in TYPES:
             raise _Refusal("unknown_type", f"`type` is one of {', '.join(sorted(TYPES))}.")
-        name = self._name(type_)
+        name = self._name(sent, type_)
         rule = self.policy.events.get(name, UNNAMED_EVENT)
-        context = self._object("context")
-        ids = self._identifiers(type_, context)
-        at, day = self._times(batch_sent_at)
+        context = _object(sent, "context")
+        ids = self._identifiers(sent, type_, context)
+        at, day = self._times(sent)
         if self.policy.due(self.policy.retention[rule.retention], day * DAY) <= self.now:
             raise _Refusal("too_old", f"Events of class {rule.retention} this old are not kept.")
-        self._strip_unknown(self.sent, _FIELDS | {*_AS_PROPERTIES.get(type_, ())}, "")
-        self._strip_unknown(context, self.policy.context_known, "context")
+        self._strip(sent, _FIELDS.union(_AS_PROPERTIES.get(type_, ())), "fields", "")
+        self._strip(context, self.policy.context_known, "context", "")
         consent = self._consent(context)
+        raw = sent.get("originalTimestamp") or sent.get("timestamp")
         event: Json = {
             "type": type_,
             "name": name,
-            "id": self.id,
+            "id": message_id,
             "at": at,
             "day": day,
-            "raw": self._text(self.sent.get("originalTimestamp") or self.sent.get("timestamp")),
+            "raw": raw if isinstance(raw, str) else None,
+            "size": size - len(_written(sent.get("sentAt"))),  # a retry has another
             "ids": ids,
-            "properties": self._properties(type_, name, rule.properties),
-            "traits": self._traits(type_, context),
-            "context": {k: v for k, v in context.items() if k in self.policy.context_kept},
+            "properties": self._properties(sent, type_, name, rule.properties),
+            "traits": self._traits(sent, type_, context),
+            "context": self._kept(context),
             "consent": consent,
         }
         if rule is UNNAMED_EVENT:
             event["unnamed"] = True
+        if "identityProof" in context and self._proves(context["identityProof"], ids):
+            event["trust"] = "verified"
         self._note_consent(name, rule.purposes, consent)
         for trait in event["traits"]:
             self._note_consent(f"traits.{trait}", self.policy.traits[trait].purposes, consent)
-        if type_ == "alias" and isinstance(self.sent.get("previousId"), str):
+        if type_ == "alias" and isinstance(sent.get("previousId"), str):
             # It may have been a user's id: then that user's fence counts too.
-            previous = normal_form(self.policy, "user_id", self.sent["previousId"])
+            previous = normal_form(self.policy, "user_id", sent["previousId"])
             event["also"] = [["user_id", previous]] if previous else []
         return event
 
-    def _name(self, type_: str) -> str:
+    def said(self, code: str, **more: Any) -> Json:
+        """One entry of an answer, about the event that is being read."""
+        return {"index": self.index, "messageId": self.id, "code": code, **more}
+
+    def _name(self, sent: Json, type_: str) -> str:
         if type_ != "track":
             return type_
-        name = self.sent.get("event")
+        name = sent.get("event")
         if not isinstance(name, str) or not name.strip():
             raise _Refusal("no_event_name", "A track call names its `event`.")
         name = name.strip()
+        if name in self.policy.events and name not in TYPES:
+            return name
         if _UNSAFE.search(name):
             raise _Refusal(
                 "bad_event_name", "An event's name holds no control or broken characters."
             )
-        if name in self.policy.events and name not in TYPES:
-            return name
         days = self.policy.retention[UNNAMED]
         shown = _shown(name)
         fix = f"Add {shown!r} under `events` in policy.yaml, with purposes and retention."
+        self.collected.names.add(("events", "", name))
         if not self.keep_unnamed or name in TYPES:
             raise _Refusal("not_in_policy", f"The policy names no event {shown!r}. {fix}")
         kept = f"{days} day under purpose service (local configuration only)"
-        self.notes.append(
-            _said(self.index, self.id, "not_in_policy", name=shown, kept=kept, fix=fix)
-        )
+        self.notes.append(self.said("not_in_policy", name=shown, kept=kept, fix=fix))
         return name
 
-    def _identifiers(self, type_: str, context: Json) -> list[list[str]]:
+    def _identifiers(self, sent: Json, type_: str, context: Json) -> list[list[str]]:
         """Pairs of type and normalised value, strongest first."""
-        candidates: dict[str, list[object]] = {
-            "user_id": [self.sent.get("userId")],
-            "anonymous_id": [self.sent.get("anonymousId")],
+        own: dict[str, tuple[object, ...]] = {
+            "user_id": (sent.get("userId"),),
+            "anonymous_id": (sent.get("anonymousId"),),
         }
-        if type_ == "alias":
-            previous = self.sent.get("previousId")
-            if previous != self.sent.get("userId"):  # SDKs send such an alias; it says nothing
-                candidates["anonymous_id"].append(previous)
-        traits = {**self._mapping(context.get("traits")), **self._mapping(self.sent.get("traits"))}
-        known = {"traits": traits if type_ != "group" else {}, "context": context}
-        for name, rule in self.policy.identifiers.items():
-            candidates.setdefault(name, []).extend(_at(known, path) for path in rule.sources)
+        if type_ == "alias" and sent.get("previousId") != sent.get("userId"):
+            own["anonymous_id"] += (sent.get("previousId"),)  # SDKs alias users to themselves too
+        traits = _mapping(context.get("traits"))
+        if type_ != "group":  # whose traits are not its members'
+            traits = {**traits, **_mapping(sent.get("traits"))}
+        known: Json = {"traits": traits, "context": context}
         found: dict[tuple[str, str], None] = {}
-        for name in sorted(candidates, key=lambda name: self.policy.identifiers[name].priority):
-            for value in candidates[name]:
-                normal = normal_form(self.policy, name, value)
+        for name, paths in self._places:
+            for value in (*own.get(name, ()), *(_at(known, path) for path in paths)):
+                if value is None:
+                    continue
+                normal = self._normal_form(name, value)
                 if normal is not None:
                     found[name, normal] = None
         if not found:
@@ -263,41 +322,56 @@ class _Reading:
             )
         return [list(pair) for pair in found]
 
-    def _times(self, batch_sent_at: object) -> tuple[int, int]:
+    def _normal_form(self, name: str, value: object) -> str | None:
+        """`identifiers.normal_form`, once for each value of a request."""
+        if not isinstance(value, str):
+            return normal_form(self.policy, name, value)
+        if (name, value) not in self._normal:
+            self._normal[name, value] = normal_form(self.policy, name, value)
+        return self._normal[name, value]
+
+    def _times(self, sent: Json) -> tuple[int, int]:
         """When it happened by our clock, in epoch milliseconds, and its UTC day by the client's.
 
         The first corrects a wrong client clock: receivedAt − (sentAt − originalTimestamp). Neither
         is ever in the future.
         """
-        stated = self.sent.get("originalTimestamp") or self.sent.get("timestamp")
+        stated = sent.get("originalTimestamp") or sent.get("timestamp")
         if stated is None:
             return int(self.now * 1000), int(self.now // DAY)
         happened = _epoch(stated)
         if happened is None:
             raise _Refusal("bad_timestamp", "`timestamp` is not an ISO 8601 time.")
-        sent_at = _epoch(self.sent.get("sentAt") or batch_sent_at)
+        sent_at = _epoch(sent.get("sentAt") or self.batch_sent_at)
         corrected = happened if sent_at is None else self.now - (sent_at - happened)
         corrected = max(0.0, min(corrected, self.now))
         return int(corrected * 1000), int(min(happened, self.now) // DAY)
 
-    def _properties(self, type_: str, name: str, allowed: frozenset[str] | None) -> Json:
-        properties = self._object("properties")
-        own = {key: self.sent[key] for key in _AS_PROPERTIES.get(type_, ()) if self.sent.get(key)}
-        properties = {**own, **properties}
+    def _properties(
+        self, sent: Json, type_: str, name: str, allowed: frozenset[str] | None
+    ) -> Json:
+        properties = _object(sent, "properties")
+        if type_ in _AS_PROPERTIES:
+            own = {key: sent[key] for key in _AS_PROPERTIES[type_] if sent.get(key)}
+            properties = {**own, **properties}
         if allowed is None:
             return properties
-        fix = f"Add it under events.{name!r}.properties in policy.yaml."
-        self._strip_unknown(properties, allowed, "properties", fix=fix)
-        return {key: value for key, value in properties.items() if key in allowed}
+        if self._strip(properties, allowed, "properties", name):
+            return {key: value for key, value in properties.items() if key in allowed}
+        return properties
 
-    def _traits(self, type_: str, context: Json) -> Json:
-        traits = self._mapping(context.get("traits"))
+    def _traits(self, sent: Json, type_: str, context: Json) -> Json:
+        traits = _mapping(context.get("traits"))
+        own = _object(sent, "traits")
         if type_ == "identify":
-            traits = {**traits, **self._object("traits")}
-        elif own := self._object("traits"):
+            traits = {**traits, **own}
+        elif own:
             fix = "Traits are a person's, and are kept from an identify call."
-            self._strip_unknown(own, frozenset(), "traits", fix=fix)
-        self._strip_unknown(traits, frozenset(self.policy.traits), "traits")
+            for trait in own:
+                self._tell_stripped(f"traits.{_shown(trait)}", fix)
+        if not traits:
+            return {}
+        self._strip(traits, self.policy.traits.keys(), "traits", "")
         return {
             key: value
             for key, value in traits.items()
@@ -309,31 +383,53 @@ class _Reading:
         if len(json.dumps(value)) <= MOST_TRAIT_BYTES:
             return True
         fix = f"A trait's value may have {MOST_TRAIT_BYTES} bytes as JSON."
-        said = _said(self.index, self.id, "value_too_large", name=f"traits.{trait}", fix=fix)
-        self.stripped.append(said)
+        self.stripped.append(self.said("value_too_large", name=f"traits.{trait}", fix=fix))
         return False
+
+    def _kept(self, context: Json) -> Json:
+        """What is kept of a context: least of all what says who or where somebody is."""
+        kept = {name: context[name] for name in context if name in self.policy.context_kept}
+        if "ip" in kept:
+            kept["ip"] = minimise.ip(kept["ip"], self.policy.minimise_ip)
+        if "userAgent" in kept:
+            how = self.policy.minimise_user_agent
+            kept["userAgent"] = minimise.user_agent(kept["userAgent"], how)
+        return {name: value for name, value in kept.items() if value is not None}
 
     def _consent(self, context: Json) -> dict[str, bool]:
         """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""
-        consent = self._mapping(context.get("consent"))
+        consent = _mapping(context.get("consent"))
         choices: dict[str, bool] = {}
-        for category, choice in self._mapping(consent.get("categoryPreferences")).items():
+        for category, choice in _mapping(consent.get("categoryPreferences")).items():
             for purpose in self.policy.categories.get(category.strip().lower(), ()):
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
+
+    def _proves(self, proof: object, ids: list[list[str]]) -> bool:
+        """Whether the event is its user's beyond doubt; tells why not."""
+        if self.sender is None or self.sender.trust != "client":
+            return False  # its word needs no proof
+        user = next((value for name, value in ids if name == "user_id"), None)
+        fault = proofs.fault(proof, self.sender.secret, user, self.now)
+        if fault:
+            note = f"{fault} The event counts as unproven."
+            self.notes.append(self.said("bad_identity_proof", message=note))
+        return not fault
 
     def _note_consent(
         self, name: str, purposes: frozenset[str], consent: Mapping[str, bool]
     ) -> None:
         """Say what will be kept only if a grant is on record."""
-        needing = sorted(p for p in purposes if self.policy.purposes[p].basis == "consent")
-        if len(needing) < len(purposes) or any(consent.get(purpose) for purpose in needing):
+        needing = self._needing.get(purposes)
+        if needing is None:
+            basis = {purpose: self.policy.purposes[purpose].basis for purpose in purposes}
+            all_ = "consent" in basis.values() and len(set(basis.values())) == 1
+            needing = self._needing[purposes] = sorted(purposes) if all_ else []
+        if not needing or any(consent.get(purpose) for purpose in needing):
             return
         fix = "Send context.consent.categoryPreferences, or record the choice by POST /v1/consents."
         self.notes.append(
-            _said(
-                self.index,
-                self.id,
+            self.said(
                 "no_consent",
                 name=_shown(name),
                 message="Kept only if a grant for one of these purposes is on record.",
@@ -342,33 +438,35 @@ class _Reading:
             )
         )
 
-    def _strip_unknown(self, sent: Json, known: frozenset[str], where: str, fix: str = "") -> None:
-        for name, value in sent.items():
-            if name in known or value is None:
-                continue
-            full = f"{where}.{_shown(name)}" if where else _shown(name)
-            how = fix or f"Add it under {where or 'properties or traits'} in policy.yaml."
-            self.stripped.append(_said(self.index, self.id, "not_in_policy", name=full, fix=how))
+    def _strip(self, sent: Json, known: AbstractSet[str], where: str, event: str) -> bool:
+        """Note what the policy does not name; whether there was any, an empty one included."""
+        if sent.keys() <= known:
+            return False
+        place = f"events.{event!r}.properties" if event else where
+        place = "properties or traits" if place == "fields" else place
+        fix = f"Add it under {place} in policy.yaml."
+        prefix = "" if where == "fields" else f"{where}."
+        for name in sent:
+            if name not in known and sent[name] is not None:
+                self._tell_stripped(prefix + _shown(name), fix)
+                self.collected.names.add((where, event, name))
+        return True
 
-    def _object(self, name: str) -> Json:
-        value = self.sent.get(name)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise _Refusal("not_an_object", f"`{name}` is not a JSON object.")
-        return value
-
-    @staticmethod
-    def _mapping(value: object) -> Json:
-        return value if isinstance(value, dict) else {}
-
-    @staticmethod
-    def _text(value: object) -> str | None:
-        return value if isinstance(value, str) else None
+    def _tell_stripped(self, name: str, fix: str) -> None:
+        self.stripped.append(self.said("not_in_policy", name=name, fix=fix))
 
 
-def _said(index: int, message_id: str | None, code: str, **more: Any) -> Json:
-    return {"index": index, "messageId": message_id, "code": code, **more}
+def _object(sent: Json, name: str) -> Json:
+    value = sent.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _Refusal("not_an_object", f"`{name}` is not a JSON object.")
+    return value
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
 
 
 def _shown(name: str) -> str:
@@ -381,10 +479,19 @@ def _message_id(sent: Json, index: int) -> str:
     if isinstance(given, str) and 0 < len(given) <= 256 and not _UNSAFE.search(given):
         return given
     if sent.get("timestamp") or sent.get("originalTimestamp"):
-        own = {name: value for name, value in sent.items() if name not in ("sentAt", "messageId")}
-        text = json.dumps([index, own], sort_keys=True, separators=(",", ":"))
-        return "h-" + hashlib.sha256(text.encode()).hexdigest()[:32]
+        own = {name: value for name, value in sent.items() if name != "messageId"}
+        return f"h-{_content({'index': index, 'own': _without_sent_at(own)})}"
     return str(uuid.uuid4())
+
+
+def _content(body: Json) -> str:
+    """A hash of what was sent, and of nothing that a retry changes."""
+    text = json.dumps(_without_sent_at(body), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _without_sent_at(sent: Json) -> Json:
+    return {name: value for name, value in sent.items() if name != "sentAt"}
 
 
 def _epoch(value: object) -> float | None:
@@ -398,9 +505,9 @@ def _epoch(value: object) -> float | None:
         return None
 
 
-def _at(tree: Json, path: str) -> object:
+def _at(tree: Json, path: list[str]) -> object:
     node: object = tree
-    for part in path.split("."):
+    for part in path:
         node = node.get(part) if isinstance(node, dict) else None
     return node
 
@@ -408,7 +515,7 @@ def _at(tree: Json, path: str) -> object:
 def _size(sent: Json) -> int:
     """Bytes as JSON. Raises _Refusal where it is nested too deeply to be handled safely later."""
     try:
-        text = json.dumps(sent, separators=(",", ":"))
+        text = _written(sent)
     except RecursionError:
         text = "{" * (MOST_LEVELS + 1)
     if text.count("{") + text.count("[") > MOST_LEVELS and _levels(sent) > MOST_LEVELS:
@@ -424,6 +531,19 @@ def _levels(value: Any) -> int:
         layer = [v for values in inner for v in values if isinstance(v, dict | list)]
         levels += 1
     return levels
+
+
+def _of_form(body: bytes) -> bytes:
+    """What a form or a pixel carries as `data`: JSON, or its base64."""
+    text = unquote_to_bytes(body[5:].partition(b"&")[0].replace(b"+", b" ")).strip()
+    if text[:1] == b"{":
+        return text
+    # Base64's own plus signs may have come unescaped.
+    text = text.replace(b" ", b"+").translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        raise Refused("bad_data", "`data` is neither JSON nor base64.") from None
 
 
 def _gunzip(body: bytes) -> bytes:

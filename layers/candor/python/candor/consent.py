@@ -37,13 +37,18 @@ def signal(at: float, *, granted: bool) -> list[int]:
     return [int(at // MINUTE) * MINUTE, int(granted)]
 
 
+def hear(register: dict[str, list[int]], purpose: str, at: float, *, granted: bool) -> None:
+    """Fold one signal into a register."""
+    said, seen = signal(at, granted=granted), register.get(purpose)
+    if seen is None or (said[0], -said[1]) > (seen[0], -seen[1]):
+        register[purpose] = said
+
+
 def fold_signals(*registers: Signals) -> dict[str, list[int]]:
     folded: dict[str, list[int]] = {}
     for register in registers:
         for purpose, (minute, granted) in register.items():
-            seen = folded.get(purpose)
-            if seen is None or (minute, -granted) > (seen[0], -seen[1]):
-                folded[purpose] = [minute, granted]
+            hear(folded, purpose, minute, granted=bool(granted))
     return folded
 
 

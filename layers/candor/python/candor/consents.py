@@ -26,7 +26,7 @@ from candor.identity import (
     node_key,
     profile_key,
 )
-from candor.ports import ABSENT, Conflict, Key, Put, Row, Update
+from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Update
 from candor.world import World
 
 
@@ -121,6 +121,26 @@ def _record_all(graph: Graph, choice: Choice, made: Claim, *, proven: bool) -> N
             _bind_profile(graph, one, choice, binding)
     if granted and not (proven and made.person):
         _bind_device(graph, made.device, choice, granted)
+
+
+def deny_by_gpc(graph: Graph, device: Identifier, at: int, source: Mapping[str, Any]) -> None:
+    """Heed Global Privacy Control, which counts from when it was first seen on a device.
+
+    (https://w3c.github.io/gpc/) Later requests say nothing new. Raises Fenced.
+    """
+
+    def write() -> None:
+        graph.ensure(device)
+        node = graph.nodes[device.key]
+        if node.gpc is not None or not graph.policy.gpc:
+            return
+        choice = Choice((device,), purposes, at, "gpc", {}, source["id"], source["trust"])
+        _bind_profile(graph, device, choice, set(purposes))
+        first = Update(node_key(device.key), once={"gpc": at}, when={"pk": PRESENT})
+        node.gpc = graph.rows.update(first)["gpc"]
+
+    purposes = dict.fromkeys(graph.policy.gpc, False)
+    insist(write, lambda: graph.load([device.key]))
 
 
 def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:

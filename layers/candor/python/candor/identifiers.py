@@ -58,13 +58,14 @@ def normal_form(policy: Policy, type_: str, value: object) -> str | None:
     text = str(value)
     if len(text) > 4 * LONGEST:
         return None
-    normal = unicodedata.normalize("NFC", text).strip()
+    normal = (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
     if rule.normaliser == "lower":
-        normal = unicodedata.normalize("NFC", normal.lower())
+        normal = normal.lower()
+        normal = normal if normal.isascii() else unicodedata.normalize("NFC", normal)
     elif rule.normaliser == "digits":
         digits = (unicodedata.decimal(character, None) for character in normal)
         plus = "+" if normal.startswith("+") else ""
         normal = plus + "".join(str(digit) for digit in digits if digit is not None)
     if not normal or len(normal) > LONGEST or _CONTROL.search(normal):
         return None
-    return None if any(pattern.fullmatch(normal) for pattern in rule.never) else normal
+    return None if rule.never.fullmatch(normal) else normal

@@ -65,6 +65,8 @@ class Node:
     """Days since the epoch."""
     signals: dict[str, list[int]]
     version: int
+    gpc: int | None = None
+    """When Global Privacy Control was first seen here, epoch seconds."""
 
 
 @dataclass(slots=True)
@@ -134,18 +136,17 @@ class Graph:
 
     def load(self, idkeys: Collection[str], pairs: Collection[tuple[str, str]] = ()) -> None:
         """Read (again) the keys and nodes of these identifiers, their profiles, links of pairs."""
-        found = self.rows.get(
-            [make(idkey) for idkey in idkeys for make in (keyring.key_of, node_key)]
-        )
+        links = [link_key(a, b) for a, b in pairs]
+        keys = [make(idkey) for idkey in idkeys for make in (keyring.key_of, node_key)]
         # Conditions see a link that has ended until DynamoDB removes it, so it is read too.
-        links = self.rows.get([link_key(a, b) for a, b in pairs], expired=True)
+        found = self.rows.get(keys + links, expired=links)
         for idkey in idkeys:
             self.keys[idkey] = keyring.state_of(found.get(keyring.key_of(idkey)))
             self.nodes.pop(idkey, None)
             if row := found.get(node_key(idkey)):
                 self.nodes[idkey] = _node(idkey, row)
         for pair in pairs:
-            row = links.get(link_key(*pair))
+            row = found.get(link_key(*pair))
             self.links.pop(pair, None)
             self.ended.pop(pair, None)
             if row and row["due"] > self.now:
@@ -167,6 +168,15 @@ class Graph:
     def profile(self, idkey: str) -> Profile | None:
         node = self.nodes.get(idkey)
         return self.profiles.get(node.profile) if node else None
+
+    def settled(self, made: Claim) -> bool:
+        """Whether all that an event says of who belongs together is known already."""
+        home = self.profile(made.home.key)
+        return home is not None and all(
+            one == made.home
+            or (self.profile(one.key) is home and self.links.get((made.home.key, one.key)))
+            for one in made.ids
+        )
 
     def resolve(
         self, home: Identifier, others: Iterable[Identifier], evidence: Evidence
@@ -454,6 +464,7 @@ def _node(idkey: str, row: Row) -> Node:
         row["last"],
         row["signals"],
         row["version"],
+        row.get("gpc"),
     )
 
 

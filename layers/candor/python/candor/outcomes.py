@@ -5,6 +5,8 @@ often its request was sent or its message came. The names are those that senders
 hold anything: what does not look like a name is not kept, and none for long.
 """
 
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -33,27 +35,36 @@ Where = tuple[str, str, str]
 def count(rows: Rows, source: str, now: float, counted: Mapping[str, int], once: str) -> None:
     """Add counts to a source's day. `once` names what is counted: the same one counts once.
 
-    Keys of `counted` are `outcome` or `outcome:reason`, all of them our own words.
+    Keys of `counted` are `outcome` or `outcome:reason`, all of them our own words. A day's counts
+    lie in as many rows as `once` has first letters, so that few counts meet at the same row.
     """
     if not counted:
         return
     day, until = _day(now), int(now // DAY + REPEAT_DAYS) * DAY
+    mark = Put(
+        Key("counts", source, f"ONCE#{once}"), {"due": until, "ttl": until}, when={"sk": ABSENT}
+    )
+    row = Key("counts", source, f"DAY#{day:05d}#{once[0]}")
 
     def write() -> None:
         try:
-            rows.commit(
-                Put(
-                    Key("counts", source, f"ONCE#{once}"),
-                    {"due": until, "ttl": until},
-                    when={"sk": ABSENT},
-                ),
-                Update(Key("counts", source, f"DAY#{day:05d}"), set=_ends(day), add=dict(counted)),
-            )
+            rows.commit(mark, Update(row, set=_ends(day), add=dict(counted)))
         except Conflict as conflict:
-            if not conflict.failed:  # another count of this source at the same moment
+            if not conflict.failed:  # another count at the same row in the same moment
                 raise
 
     insist(write, lambda: None)
+
+
+def count_stored(rows: Rows, records: Collection[Row], now: float) -> None:
+    """Count the events of bundles that the stream told of. The same records count once."""
+    by_source: dict[str, list[Row]] = {}
+    for record in records:
+        by_source.setdefault(record["source"], []).append(record)
+    for source, of_source in by_source.items():
+        names = json.dumps(sorted([record["pk"], record["sk"]] for record in of_source))
+        once = hashlib.sha256(names.encode()).hexdigest()[:32]
+        count(rows, source, now, {"stored": sum(record["n"] for record in of_source)}, once)
 
 
 def note_names(rows: Rows, source: str, now: float, names: Collection[Where]) -> None:
@@ -83,14 +94,14 @@ def listing(rows: Rows, days: int, now: float) -> list[Json]:
     """A source's counts and unknown names by UTC day, newest first, of the last `days` days."""
     oldest, found = _day(now) - days, dict[tuple[str, int], Json]()
     for row in rows.scan("counts"):
-        kind, _, day = row["sk"].partition("#")
+        kind, day = row["sk"].split("#")[:2]
         if kind == "ONCE" or int(day) <= oldest:
             continue
         empty: Json = {"source": row["pk"], "day": int(day), "outcomes": {}, "names": []}
         one = found.setdefault((row["pk"], int(day)), empty)
         if kind == "DAY":
-            own = ("pk", "sk", "due", "ttl")
-            one["outcomes"] = {name: row[name] for name in sorted(row) if name not in own}
+            for name in sorted(row.keys() - {"pk", "sk", "due", "ttl"}):
+                one["outcomes"][name] = one["outcomes"].get(name, 0) + row[name]
         else:
             parts = (name.split("\t") for name in row["names"])
             one["names"] = [
@@ -106,10 +117,10 @@ def tally(outcomes: Collection[tuple[str, str]]) -> dict[str, int]:
 
 def _is_name(where: Where) -> bool:
     """Whether it looks like a name that a developer gave, and not like somebody's data."""
+    _, event, name = where
     return all(
         len(part) <= LONGEST_NAME and _NAME.fullmatch(part) and not _NUMBER.search(part)
-        for part in where
-        if part
+        for part in (event or "none", name)
     )
 
 

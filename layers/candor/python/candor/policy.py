@@ -32,7 +32,7 @@ class IdentifierRule:
     limit: int
     known: bool
     normaliser: Literal["trim", "lower", "digits"]
-    never: tuple[re.Pattern[str], ...]
+    never: re.Pattern[str]
     sources: tuple[str, ...]
     purposes: frozenset[str]
 
@@ -44,6 +44,8 @@ class Attribute:
     purposes: frozenset[str]
     retention: str
     properties: frozenset[str] | None = None
+    verify_within: int | None = None
+    """Days after which a trait is stale that no proven source has said again."""
 
 
 UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
@@ -62,13 +64,21 @@ class Policy:
     identifiers: Mapping[str, IdentifierRule]
     traits: Mapping[str, Attribute]
     events: Mapping[str, Attribute]
+    gpc: frozenset[str]
+    """The purposes that Global Privacy Control denies."""
     context_kept: frozenset[str]
     context_known: frozenset[str]
+    source_priority: Mapping[str, int]
+    """Rank by kind of source, 0 the strongest."""
+    minimise_ip: Literal["truncate", "drop", "keep"]
+    minimise_user_agent: Literal["family", "drop", "keep"]
+    document: Mapping[str, Any]
+    """The compiled form as it is, for whoever wants to know the policy."""
 
     @classmethod
     def of(cls, compiled: Mapping[str, Any]) -> Self:
         """From the compiled form."""
-        never_any = [re.compile(text, re.IGNORECASE) for text in compiled["never_identifiers"]]
+        never_any = compiled["never_identifiers"]
         context = compiled["context"]
         return cls(
             hash=compiled["hash"],
@@ -89,7 +99,10 @@ class Policy:
                     rule["limit"],
                     rule["known"],
                     rule["normaliser"],
-                    (*never_any, *(re.compile(text, re.IGNORECASE) for text in rule["never"])),
+                    re.compile(
+                        "|".join(f"(?:{text})" for text in (*never_any, *rule["never"])),
+                        re.IGNORECASE,
+                    ),
                     tuple(rule["from"]),
                     frozenset(rule["purposes"]),
                 )
@@ -97,8 +110,15 @@ class Policy:
             },
             traits={name: _attribute(rule) for name, rule in compiled["traits"].items()},
             events={name: _attribute(rule) for name, rule in compiled["events"].items()},
+            gpc=frozenset(compiled["gpc"]),
             context_kept=frozenset(context["keep"]),
             context_known=frozenset(context["keep"] + context["use"] + context["drop"]),
+            source_priority={
+                kind: rank for rank, kind in enumerate(compiled["sources"]["priority"])
+            },
+            minimise_ip=compiled["minimise"]["ip"],
+            minimise_user_agent=compiled["minimise"]["user_agent"],
+            document=compiled,
         )
 
     @classmethod
@@ -115,10 +135,15 @@ class Policy:
         return int(since // DAY + 1 + days) * DAY
 
 
+def _any_of(patterns: list[str]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+
+
 def _attribute(rule: Mapping[str, Any]) -> Attribute:
     properties = rule.get("properties")
     return Attribute(
         frozenset(rule["purposes"]),
         rule["retention"],
         None if properties is None else frozenset(properties),
+        rule.get("verify_within"),
     )

@@ -96,12 +96,15 @@ class Unavailable(Exception):
 
 
 class Rows(Protocol):
-    """The tables. Reads are strongly consistent, and rows past `due` are absent unless `expired`.
+    """The tables. Reads are strongly consistent, and rows past `due` are absent unless `expired`:
+    all that are read, or those of these keys.
 
     `due` is epoch seconds; a row without it does not end.
     """
 
-    def get(self, keys: Collection[Key], *, expired: bool = False) -> dict[Key, Row]:
+    def get(
+        self, keys: Collection[Key], *, expired: bool | Collection[Key] = False
+    ) -> dict[Key, Row]:
         """The rows that exist, by key; any number of keys, duplicates allowed."""
 
     def query(

@@ -17,7 +17,7 @@ from candor.consents import records
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
 from candor.identity import Profile, node_key, profile_key, profile_of, traits_key
-from candor.policy import DAY
+from candor.policy import DAY, Attribute
 from candor.ports import Row
 from candor.world import World
 
@@ -63,7 +63,7 @@ class View:
                 if self._may(name, attribute.purposes, fact[3] or member.idkey):
                     mine[name] = fact
             usable.append(mine)
-        folded = traits.fold(*usable)
+        folded = traits.fold(policy, *usable)
         if not verbose:
             return {name: folded[name][0] for name in sorted(folded)}
         return {name: self._verbose(name, folded[name]) for name in sorted(folded)}
@@ -201,7 +201,20 @@ class View:
             "source": fact[2],
             "purposes": sorted(attribute.purposes),
             "expires": self._ends(fact[1], attribute.retention),
+            **self._accuracy(fact, attribute),
         }
+
+    def _accuracy(self, fact: list[Any], attribute: Attribute) -> Json:
+        """When a proven source last said so, and whether that is too long ago.
+
+        Whoever says the same again confirms it, because the latest fact is the one that is kept.
+        (Accuracy: GDPR Article 5(1)(d))
+        """
+        verified = fact[1] if fact[4] else None
+        if attribute.verify_within is None:
+            return {"verified_at": verified, "stale": False}
+        until = (verified or 0) / 1000 + attribute.verify_within * DAY
+        return {"verified_at": verified, "stale": until <= self.world.clock()}
 
     def _named(self, idkey: str) -> Json:
         member = self.members.get(idkey)

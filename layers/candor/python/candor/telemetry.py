@@ -5,7 +5,6 @@ An exception's message may quote what a person sent, so a fault is told by its t
 
 import os
 import traceback
-from collections import Counter
 from collections.abc import Iterable
 
 from aws_lambda_powertools import Logger, single_metric
@@ -24,30 +23,21 @@ class Telemetry:
         self._tail = tail
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        """Count events by source, outcome and reason."""
-        counted: Counter[tuple[str, str, str]] = Counter()
-        for one in outcomes:
-            counted[one.source, one.outcome, one.reason] += 1
-            if self._tail:
+        """What became of each event, where that is to be watched. `outcomes.count` counts it."""
+        if self._tail:
+            for one in outcomes:
                 fields = {name: getattr(one, name) for name in Outcome.__slots__}
                 fields["event_name"] = fields.pop("name")
                 self._logger.info("outcome", extra=fields)
-        for (source, outcome, reason), count in counted.items():
-            with single_metric(
-                "Events", MetricUnit.Count, count, namespace=self._namespace
-            ) as metric:
-                metric.add_dimension("source", source)
-                metric.add_dimension("outcome", outcome)
-                metric.add_dimension("reason", reason or "none")
 
     def done(self, what: str, **counts: int) -> None:
         self._logger.info(what, extra=counts)
 
-    def fault(self, error: Exception) -> None:
-        """Something failed that no sender can mend."""
+    def fault(self, error: Exception, **about: str) -> None:
+        """Something failed that no sender can mend. `about` holds nothing personal."""
         frames = traceback.extract_tb(error.__traceback__)
         places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-6:]]
-        fields = {"error": type(error).__name__, "places": places}
+        fields = {"error": type(error).__name__, "places": places, **about}
         if isinstance(error, Unavailable):  # the one text that is ours: an operation and a code
             fields["because"] = str(error)
         self._logger.error("fault", extra=fields)

@@ -1,11 +1,12 @@
 """Traits: a fold per identifier, the best fact of each name winning, in one sealed row."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from candor.identity import traits_key
-from candor.ports import Update
+from candor.policy import Policy
+from candor.ports import Row, Update
 from candor.world import World
 
 
@@ -21,31 +22,40 @@ class Fact(NamedTuple):
     """The device it came through, whose consent it rests on, where that is not its home."""
     proven: bool
     """Whether its source may speak for people: a public key may not."""
+    kind: str
+    """Of its source."""
 
 
 def stored(fact: Fact) -> list[Any]:
-    return [fact.value, fact.at, fact.source, fact.by, fact.proven]
+    return list(fact[1:])
 
 
-def fold(*registers: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def fold(policy: Policy, *registers: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Registers are name to `stored` facts. What was proven wins over what a public key said, then
-    the latest; a tie is settled by content."""
+    the latest, then the kind of source that the policy trusts more; a tie is settled by content."""
     folded: dict[str, list[Any]] = {}
     for register in registers:
         for name, fact in register.items():
-            if name not in folded or _rank(fact) > _rank(folded[name]):
+            if name not in folded or _rank(policy, fact) > _rank(policy, folded[name]):
                 folded[name] = fact
     return folded
 
 
-def write(world: World, home: str, salt: bytes, facts: Iterable[Fact]) -> None:
-    """Fold facts into an identifier's row. Writes only a change. Raises Conflict: try again."""
+def write(world: World, salts: Mapping[str, bytes], facts: Mapping[str, Iterable[Fact]]) -> None:
+    """Fold facts into their identifiers' rows. Writes only a change. Raises Conflict: try again."""
+    rows = world.rows.get([traits_key(home) for home in facts])
+    for home, of_home in facts.items():
+        if row := rows.get(traits_key(home)):
+            _write(world, home, salts[home], row, of_home)
+
+
+def _write(world: World, home: str, salt: bytes, row: Row, facts: Iterable[Fact]) -> None:
     key = traits_key(home)
-    row = world.rows.get([key]).get(key)
-    opened = world.vault.open(salt, row["data"], key.pk) if row else None
-    if row is None or opened is None:
+    opened = world.vault.open(salt, row["data"], key.pk)
+    if opened is None:
         return  # erased meanwhile: there is no node to hold them
-    folded = fold(opened["traits"], *({fact.name: stored(fact)} for fact in facts))
+    said = ({fact.name: stored(fact)} for fact in facts)
+    folded = fold(world.policy, opened["traits"], *said)
     if json.dumps(folded) == json.dumps(opened["traits"]):  # for Python, True equals 1
         return
     data = world.vault.seal(salt, opened | {"traits": folded}, key.pk)
@@ -55,5 +65,7 @@ def write(world: World, home: str, salt: bytes, facts: Iterable[Fact]) -> None:
     )
 
 
-def _rank(fact: list[Any]) -> tuple[bool, int, str]:
-    return fact[4], fact[1], json.dumps(fact, sort_keys=True)
+def _rank(policy: Policy, fact: list[Any]) -> tuple[bool, int, int, str]:
+    _, at, _, _, proven, kind = fact
+    trusted = -policy.source_priority.get(kind, len(policy.source_priority))
+    return proven, at, trusted, json.dumps(fact, sort_keys=True)

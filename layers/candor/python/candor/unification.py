@@ -4,23 +4,27 @@ May run twice, late, or beside itself: every write is a fold, an overwrite of it
 on what was read. Whatever stops it midway, the message comes again and nothing is lost or doubled.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-from candor import bundles, consents, traits
-from candor.consent import denies, fold_signals, signal, verdict
+from candor import bundles, consents, outcomes, traits
+from candor.consent import denies, fold_signals, hear, verdict
 from candor.credentials import Trust
 from candor.identifiers import Identifier
 from candor.identity import Claim, Evidence, Graph, claim, event_hash, insist
 from candor.keyring import Fenced
 from candor.policy import Attribute
+from candor.ports import Unavailable
 from candor.world import World
 
 Json = dict[str, Any]
-HOMES = 10
+HOMES = 100
 """In one part of a message."""
 
 
@@ -39,98 +43,208 @@ class Outcome:
     reason: str = ""
 
 
-@dataclass(slots=True)
-class _Event:
-    sent: Json
+@dataclass(slots=True, eq=False)
+class _Party:
+    """Whom events name, all of them the same identifiers on the same word."""
+
     claim: Claim
     also: list[Identifier]
     """Whose fences count too."""
+    trust: Trust
+    somebody_elses: bool | None = None
+    """Whether the home's profile turned out to be another person's; None before anyone asked."""
+    pairs: list[tuple[str, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        home = self.claim.home
+        self.pairs = [(home.key, one.key) for one in self.claim.ids if one != home]
+
+    @property
+    def everyone(self) -> list[Identifier]:
+        return [*self.claim.ids, *self.also]
+
+
+@dataclass(slots=True)
+class _Event:
+    sent: Json
+    party: _Party
     rule: Attribute | None
     dropped: str = ""
 
 
 def unify(message: Json, world: World, more: Callable[[], bool] = lambda: True) -> list[Outcome]:
-    """Store what may be stored of a message that `collection` made.
+    """Store what may be stored of a message that `collection` made, and count what may not.
 
     Goes home by home, in parts, so that a message too long for one delivery gets on with each.
     Raises Unavailable where a store does not answer, and Unfinished where `more` says that time is
     up: what is done stays done, and the message goes on when it comes again.
     """
-    source, events, outcomes = message["source"], [], []
+    events, found = _read(message, world)
+    for part in _parts(events, HOMES):
+        found += _Unification(part, message["source"], world, more).run()
+    _count(message, found, world)
+    return found
+
+
+def unify_apart(
+    message: Json, world: World, more: Callable[[], bool] = lambda: True
+) -> tuple[list[Outcome], list[Json]]:
+    """`unify`, each home by itself: for a message that has failed before.
+
+    Also returns a message for each home that fails by itself, so that one event that cannot be
+    unified takes none of its neighbours to the dead letters.
+    """
+    events: list[_Event] = []
+    found: list[Outcome] = []
+    failing: list[Json] = []
+
+    def attempt(sent: list[Json], work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Unfinished:
+            raise
+        except Exception as error:
+            if type(error) is Unavailable:
+                raise  # nobody's fault, and over by itself
+            alone = {name: message[name] for name in ("v", "received", "source")}
+            failing.append(alone | {"events": sent, "apart": True})
+
+    def read(sent: Json) -> None:
+        known, nobodys = _read(message | {"events": [sent]}, world)
+        events.extend(known)
+        found.extend(nobodys)
+
+    def run(part: list[_Event]) -> None:
+        found.extend(_Unification(part, message["source"], world, more).run())
+
     for sent in message["events"]:
-        event = _read(sent, source["trust"], world)
-        if event:
-            events.append(event)
+        attempt([sent], partial(read, sent))
+    for part in _parts(events, 1):
+        attempt([event.sent for event in part], partial(run, part))
+    _count(message, found, world)
+    return found, failing
+
+
+def _read(message: Json, world: World) -> tuple[list[_Event], list[Outcome]]:
+    """A message's events with whom they name; and what became of those that name nobody."""
+    source, reader = message["source"], _Reader(world, message["source"]["trust"])
+    events, nobodys = [], []
+    for sent in message["events"]:
+        party = reader.party(sent)
+        if party:
+            rule = world.policy.event(sent["name"], unnamed=sent.get("unnamed", False))
+            events.append(_Event(sent, party, rule))
         else:  # the policy has changed while it waited
-            outcomes.append(_outcome(sent, source["id"], "no_identifier"))
-    for part in _parts(events):
-        if not more():
-            raise Unfinished
-        outcomes += _Unification(part, source, world).run()
-    return outcomes
+            nobodys.append(_outcome(sent, source["id"], "no_identifier"))
+    return events, nobodys
 
 
-def _read(sent: Json, trust: Trust, world: World) -> _Event | None:
-    """An event with its identifiers; None where it has none."""
-    make = world.identifiers.make
-    made, also = (
-        [one for type_, value in sent.get(field, ()) if (one := make(type_, value))]
-        for field in ("ids", "also")
-    )
-    rule = world.policy.event(sent["name"], unnamed=sent.get("unnamed", False))
-    return _Event(sent, claim(made, trust, world.policy), also, rule) if made else None
+class _Reader:
+    """Makes each identifier and each party of a message once."""
+
+    def __init__(self, world: World, trust: Trust) -> None:
+        self._world, self._trust = world, trust
+        self._made: dict[tuple[str, str], Identifier | None] = {}
+        self._parties: dict[str, _Party | None] = {}
+
+    def party(self, sent: Json) -> _Party | None:
+        """Whom an event names; None where nobody."""
+        trust: Trust = sent.get("trust", self._trust)
+        named = repr((trust, sent["ids"], sent.get("also")))
+        if named not in self._parties:
+            made = self._identifiers(sent["ids"])
+            also = self._identifiers(sent.get("also", ()))
+            found = _Party(claim(made, trust, self._world.policy), also, trust) if made else None
+            self._parties[named] = found
+        return self._parties[named]
+
+    def _identifiers(self, pairs: Iterable[list[str]]) -> list[Identifier]:
+        found = []
+        for type_, value in pairs:
+            if (type_, value) not in self._made:
+                self._made[type_, value] = self._world.identifiers.make(type_, value)
+            if one := self._made[type_, value]:
+                found.append(one)
+        return found
 
 
-def _parts(events: list[_Event]) -> Iterator[list[_Event]]:
+def _parts(events: list[_Event], size: int) -> Iterator[list[_Event]]:
     """All events of a home are in one part, because together they name its bundles."""
     homes: dict[str, list[_Event]] = {}
     for event in events:
-        homes.setdefault(event.claim.home.key, []).append(event)
+        homes.setdefault(event.party.claim.home.key, []).append(event)
     of_homes = iter(homes.values())
-    while part := list(chain.from_iterable(islice(of_homes, HOMES))):
+    while part := list(chain.from_iterable(islice(of_homes, size))):
         yield part
 
 
+def _count(message: Json, found: list[Outcome], world: World) -> None:
+    """What was not stored is counted, once however often the message comes.
+
+    What is stored is counted as it is archived, once for each bundle.
+    """
+    dropped = [(one.outcome, one.reason) for one in found if one.outcome != "stored"]
+    counts = message.get("counts", {}) | outcomes.tally(dropped)
+    if counts:
+        source, now = message["source"]["id"], world.clock()
+        sent = [[event.get("raw"), event.get("id")] for event in message["events"]]
+        once = hashlib.sha256(json.dumps([message.get("once"), sent]).encode()).hexdigest()[:32]
+        names = [tuple(where) for where in message.get("names", ())]
+        outcomes.note_names(world.rows, source, now, names)
+        outcomes.count(world.rows, source, now, counts, once)
+
+
 class _Unification:
-    def __init__(self, events: list[_Event], source: Json, world: World) -> None:
+    def __init__(
+        self, events: list[_Event], source: Json, world: World, more: Callable[[], bool]
+    ) -> None:
         self.events = events
+        self.parties = list({id(event.party): event.party for event in events}.values())
         self.source = source
-        self.trust: Trust = source["trust"]
         self.world = world
+        self.more = more
         self.policy = world.policy
         self.graph = Graph(world)
-        self.said: dict[str, tuple[Identifier, dict[str, list[int]]]] = {}
+        self.said: dict[str, tuple[_Party, dict[str, list[int]]]] = {}
         """What the events say of consent, for each device."""
+        self.allowing: dict[tuple[int, frozenset[str]], bool] = {}
+        """By party and purposes, as long as nothing changes."""
         rules = self.policy.identifiers.items()
         known_limits = {f"limit:{type_}" for type_, rule in rules if rule.known}
         self.somebody_elses = {"client_may_not_join_known_users", *known_limits}
         """The refusals that mean: this profile is another person's."""
 
     def run(self) -> list[Outcome]:
-        everyone = {one.key for event in self.events for one in (*event.claim.ids, *event.also)}
-        pairs = {pair for event in self.events for pair in _pairs(event.claim)}
-        self.graph.load(everyone, pairs)
+        self._go_on()
+        everyone = {one.key for party in self.parties for one in party.everyone}
+        self.graph.load(everyone, {pair for party in self.parties for pair in party.pairs})
         for event in self.events:
             if event.rule is None:
                 event.dropped = "not_in_policy"  # which may change while events wait
-            elif any(self._kept_out(one.key, event) for one in (*event.claim.ids, *event.also)):
+            elif any(self._kept_out(one.key, event) for one in event.party.everyone):
                 event.dropped = "fenced"
         self._hear_signals()
         for event in self._remaining():
             allowed = self._allowed(event)
-            if allowed or event.claim.device.key in self.said:
+            if allowed or event.party.claim.device.key in self.said:
                 self._resolve(event)
             if not allowed:
                 event.dropped = event.dropped or "no_consent"
+        self._hear_signals()  # without the events that turned out to be fenced
         self._record_signals()
+        self._heed_gpc()
         self._write_traits()
         self._write_bundles()
-        seen = {one.key for event in self._remaining() for one in event.claim.ids}
+        seen = {one.key for event in self._remaining() for one in event.party.claim.ids}
         self._insist(lambda: self.graph.seen(seen), seen)
         return [_outcome(event.sent, self.source["id"], event.dropped) for event in self.events]
 
-    def _remaining(self) -> list[_Event]:
-        return [event for event in self.events if not event.dropped]
+    def _go_on(self) -> None:
+        if not self.more():
+            raise Unfinished
+
+    def _remaining(self) -> Iterator[_Event]:
+        return (event for event in self.events if not event.dropped)
 
     def _kept_out(self, idkey: str, event: _Event) -> bool:
         """Fenced, being erased, or from before the person registered anew."""
@@ -141,59 +255,89 @@ class _Unification:
     def _hear_signals(self) -> None:
         """Fold what the message's events say for each device."""
         self.said = {}
-        for event in (event for event in self.events if event.dropped != "fenced"):
-            who = event.claim.device
-            unproven = self.trust == "client" and self.policy.identifiers[who.type].known
-            register = {
-                purpose: signal(event.sent["at"] / 1000, granted=granted)
-                for purpose, granted in event.sent["consent"].items()
-                if not (granted and unproven)
-            }
-            if register:
-                _, before = self.said.get(who.key, (who, {}))
-                self.said[who.key] = who, fold_signals(before, register)
+        self.allowing.clear()
+        for event in self.events:
+            choices = event.sent["consent"]
+            if not choices or event.dropped == "fenced":
+                continue
+            party = event.party
+            who = party.claim.device
+            unproven = party.trust == "client" and self.policy.identifiers[who.type].known
+            for purpose, granted in choices.items():
+                if not (granted and unproven):
+                    _, register = self.said.setdefault(who.key, (party, {}))
+                    hear(register, purpose, event.sent["at"] // 1000, granted=granted)
 
     def _record_signals(self) -> None:
         """At most one write per device, of the purposes that changed."""
-        self._hear_signals()  # without the events that turned out to be fenced
-        for who, register in self.said.values():
+        for party, register in self.said.values():
 
-            def write(who: Identifier = who, register: Any = register) -> None:
-                self.graph.ensure(who)
-                consents.record_signals(self.graph, who.key, register, self.source)
+            def write(party: _Party = party, register: Any = register) -> None:
+                device, source = party.claim.device, self.source | {"trust": party.trust}
+                self.graph.ensure(device)
+                consents.record_signals(self.graph, device.key, register, source)
 
             with suppress(Fenced):
-                self._insist(write, [who.key])
+                self._insist(write, [party.claim.device.key])
+
+    def _heed_gpc(self) -> None:
+        """Global Privacy Control denies for the person, from when it was first seen on a device."""
+        first: dict[Identifier, int] = {}
+        for event in self.events:
+            if "gpc" in event.sent and event.dropped != "fenced":
+                device, at = event.party.claim.device, event.sent["at"] // 1000
+                first[device] = min(at, first.get(device, at))
+        for device, at in first.items():
+            with suppress(Fenced):
+                consents.deny_by_gpc(self.graph, device, at, self.source)
 
     def _allowed(self, event: _Event) -> bool:
         """Whether any purpose lets this event be kept."""
-        purposes = event.rule.purposes if event.rule else ()
-        return any(self._may(event, purpose) for purpose in purposes)
+        return event.rule is not None and self._may(event.party, event.rule.purposes)
 
-    def _may(self, event: _Event, purpose: str) -> bool:
+    def _may(self, party: _Party, purposes: frozenset[str]) -> bool:
+        """Whether one of these purposes is allowed to what this party sends now."""
+        asked = id(party), purposes
+        if asked not in self.allowing:
+            self.allowing[asked] = any(self._may_for(party, purpose) for purpose in purposes)
+        return self.allowing[asked]
+
+    def _may_for(self, party: _Party, purpose: str) -> bool:
         """What a device says now counts already; a denial in any of the event's profiles binds."""
-        device = event.claim.device
-        node = self.graph.nodes.get(device.key)
-        said = self.said.get(device.key, (device, {}))[1]
+        device = party.claim.device.key
+        node = self.graph.nodes.get(device)
+        said = self.said[device][1] if device in self.said else {}
         signals = fold_signals(node.signals if node else {}, said)
-        home = self.graph.profile(event.claim.home.key)
+        home = self.graph.profile(party.claim.home.key)
         own = verdict(self.policy, purpose, home.choices if home else {}, signals)
         if not own.allowed:
             return False
-        others = [self.graph.profile(one.key) for one in event.claim.ids]
+        others = [self.graph.profile(one.key) for one in party.claim.ids]
         return not any(other and denies(other.choices, purpose) for other in others)
 
     def _resolve(self, event: _Event) -> None:
-        """Give the event's home a node and link the others to it.
+        """Give the event's home a node and link the others to it, once for each party.
 
         The device of somebody else takes nothing of the person that the event names; one that just
         did not fit into the person's profile keeps what it did, as an anonymous device does.
         """
-        made = event.claim
+        party = event.party
+        if party.somebody_elses is None:
+            party.somebody_elses = False
+            if not self.graph.settled(party.claim):
+                self._go_on()
+                self._link(event)
+                self.allowing.clear()
+        if party.somebody_elses:
+            event.dropped = event.dropped or "identity_conflict"
+
+    def _link(self, event: _Event) -> None:
+        party = event.party
+        made = party.claim
         evidence = Evidence(
             event_hash(event.sent["id"]),
             self.source["id"],
-            self.trust,
+            party.trust,
             f"{event.sent['type']}_carries_both",
             event.sent["at"] // 1000,
         )
@@ -201,32 +345,39 @@ class _Unification:
         def write() -> None:
             left_out = self.graph.resolve(made.home, made.ids, evidence)
             refused = left_out.get(made.person.key) if made.person else None
-            if refused in self.somebody_elses:
-                event.dropped = "identity_conflict"
+            party.somebody_elses = refused in self.somebody_elses
 
         try:
-            self._insist(write, [one.key for one in made.ids], _pairs(made))
+            self._insist(write, [one.key for one in made.ids], party.pairs)
         except Fenced:
-            event.dropped = "fenced"
+            for other in self.events:
+                if other.party is party:
+                    other.dropped = other.dropped or "fenced"
 
     def _write_traits(self) -> None:
         facts: dict[str, list[traits.Fact]] = {}
         for event in self._remaining():
-            home, device = event.claim.home.key, event.claim.device.key
+            if not event.sent["traits"]:
+                continue
+            party = event.party
+            home, device = party.claim.home.key, party.claim.device.key
             for name, value in event.sent["traits"].items():
                 named = self.policy.traits.get(name)  # a policy may change while events wait
-                if named and any(self._may(event, purpose) for purpose in named.purposes):
-                    by = None if device == home else device
-                    proven = self.trust != "client"
-                    fact = traits.Fact(name, value, event.sent["at"], self.source["id"], by, proven)
+                if named and self._may(party, named.purposes):
+                    fact = traits.Fact(
+                        name,
+                        value,
+                        event.sent["at"],
+                        self.source["id"],
+                        None if device == home else device,
+                        party.trust != "client",
+                        self.source["kind"],
+                    )
                     facts.setdefault(home, []).append(fact)
-        for home, of_home in facts.items():
-            salt = self.graph.keys[home].salt or b""  # an event that remains has ensured its home
-
-            def write(home: str = home, salt: bytes = salt, of_home: Any = of_home) -> None:
-                traits.write(self.world, home, salt, of_home)
-
-            self._insist(write, [])
+        if facts:
+            # An event that remains has ensured its home.
+            salts = {home: self.graph.keys[home].salt or b"" for home in facts}
+            self._insist(lambda: traits.write(self.world, salts, facts), [])
 
     def _write_bundles(self) -> None:
         """All valid events of a home, class and day name the bundle; those allowed are in it."""
@@ -234,17 +385,17 @@ class _Unification:
         for event in self.events:
             if event.rule is None or event.sent["type"] in ("identify", "alias"):
                 continue
-            group = event.claim.home.key, event.rule.retention, event.sent["day"]
+            group = event.party.claim.home.key, event.rule.retention, event.sent["day"]
             groups.setdefault(group, []).append(event)
         puts = []
         for (home, class_, _), group_events in groups.items():
             salt = self.graph.keys[home].salt
-            for part in bundles.cut(group_events, lambda event: event.sent):
+            for part in bundles.cut(group_events, lambda event: int(event.sent["size"])):
                 kept = [_stored(event) for event in part if not event.dropped]
                 if kept and salt:
                     sort = bundles.sort_key(event.sent for event in part)
-                    stored = {"source": self.source["id"], "events": kept}
-                    puts.append(bundles.put(self.world, home, salt, sort, class_, stored))
+                    source = self.source["id"]
+                    puts.append(bundles.put(self.world, home, salt, sort, class_, source, kept))
         if puts:
             self.world.rows.put(puts)
 
@@ -259,13 +410,9 @@ def _outcome(sent: Json, source: str, dropped: str) -> Outcome:
     return Outcome(sent["type"], name, source, "dropped" if dropped else "stored", dropped)
 
 
-def _pairs(made: Claim) -> list[tuple[str, str]]:
-    return [(made.home.key, one.key) for one in made.ids if one != made.home]
-
-
 def _stored(event: _Event) -> Json:
-    sent = event.sent
-    by = {} if event.claim.device == event.claim.home else {"by": event.claim.device.key}
+    sent, made = event.sent, event.party.claim
+    by = {} if made.device == made.home else {"by": made.device.key}
     return {
         name: sent[name]
         for name in ("type", "name", "id", "at", "properties", "context", "unnamed")

@@ -76,7 +76,9 @@ class DynamoRows:
         self._meter = meter
         self._sleep = sleep
 
-    def get(self, keys: Collection[Key], *, expired: bool = False) -> dict[Key, Row]:
+    def get(
+        self, keys: Collection[Key], *, expired: bool | Collection[Key] = False
+    ) -> dict[Key, Row]:
         distinct = list(dict.fromkeys(keys))
         for key in distinct:
             check_key(key)
@@ -89,7 +91,8 @@ class DynamoRows:
         else:
             for chunk in _chunks(distinct, READ_CHUNK):
                 self._get_batch(chunk, found)
-        return {key: row for key, row in found.items() if expired or self._lives(row)}
+        wanted = found if expired is True else {*expired} if expired else ()
+        return {key: row for key, row in found.items() if key in wanted or self._lives(row)}
 
     def query(
         self,
