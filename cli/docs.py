@@ -122,8 +122,11 @@ def _operation(document: Json, call: str, operation: Json) -> str:
         if "$ref" in response:
             bad.append(_link(f"failure-{status}", status))
         else:
-            ((media, content),) = response["content"].items()
-            good.append(f"{status}: {_type(content['schema'])} as {_code(media)}")
+            forms = [
+                f"{_type(content['schema'])} as {_code(media)}"
+                for media, content in response["content"].items()
+            ]
+            good.append(f"{status}: {', or '.join(forms)}")
     return f"""<section>
 <h3 id="{operation["operationId"]}">{_code(call)}</h3>
 <p>{_marked(text)}.</p>
@@ -147,7 +150,7 @@ def _parameters(document: Json, call: str, operation: Json) -> str:
             _type(one["schema"]),
             _note(one, required=one.get("required", False)),
         ]
-        for one in _given(document, operation)
+        for one in given(document, operation)
     ]
     return _table(f"Parameters of {call}", ["Name", "In", "Type", "Notes"], rows)
 
@@ -162,9 +165,9 @@ def _body(operation: Json) -> str:
 def curl(document: Json, call: str, operation: Json) -> str:
     """A call that works, for a shell."""
     method, _, path = call.partition(" ")
-    given = _given(document, operation)
+    parameters = given(document, operation)
     query = []
-    for one in given:
+    for one in parameters:
         variable = "$" + re.sub(r"([A-Z])", r"_\1", one["name"]).upper()
         if one["in"] == "path":
             path = path.replace(f"{{{one['name']}}}", one.get("example", variable))
@@ -177,7 +180,7 @@ def curl(document: Json, call: str, operation: Json) -> str:
         parts.append('-u "$WRITE_KEY:"')
     elif "token" in ways:
         parts.append('-H "Authorization: Bearer $TOKEN"')
-    if "X-Purpose" in {one["name"] for one in given}:
+    if "X-Purpose" in {one["name"] for one in parameters}:
         parts.append('-H "X-Purpose: service"')
     if "requestBody" in operation:
         ((media, content),) = operation["requestBody"]["content"].items()
@@ -186,11 +189,11 @@ def curl(document: Json, call: str, operation: Json) -> str:
     return " \\\n  ".join(parts)
 
 
-def _given(document: Json, operation: Json) -> list[Json]:
+def given(document: Json, operation: Json) -> list[Json]:
     """An operation's parameters, references followed."""
     known = document["components"]["parameters"]
-    given = operation.get("parameters", [])
-    return [known[_name(one)] if "$ref" in one else one for one in given]
+    found = operation.get("parameters", [])
+    return [known[_name(one)] if "$ref" in one else one for one in found]
 
 
 # Failures

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -36,45 +37,64 @@ class Caller:
         self, method: str, path: str, body: Json | None = None, *, key: str = "", **more: Any
     ) -> Any:
         """The answer's body. `more` are `status` (None: any success), `query` and `purpose`."""
-        function, resource = self._route(method, path)
+        resource = self._route(method, path)
         names = re.findall(r"{(\w+)}", resource)
         values = re.fullmatch(re.sub(r"{\w+}", "([^/]+)", resource), path)
         assert values is not None
+        inside = dict(zip(names, values.groups(), strict=True))
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         if "purpose" in more:
             headers["X-Purpose"] = more["purpose"]
+        query = more.get("query") or {}
+        status, given = self.answer(
+            method, resource, inside, query=query, headers=headers, body=body
+        )
+        wanted = more.get("status", 200)
+        assert status < 400 if wanted is None else status == wanted, given
+        described = self.document["paths"][resource][method.lower()]
+        self._check_parameters(described, {*names, *headers, *query})
+        if status < 400 and body is not None:
+            self._hold(body, described["requestBody"])
+        return given
+
+    def answer(
+        self,
+        method: str,
+        resource: str,
+        inside: Mapping[str, str],
+        *,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: Any,
+    ) -> tuple[int, Any]:
+        """Status and body of an answer that is described. `inside` are the path's parameters."""
         event = {
             "httpMethod": method,
             "resource": resource,
             "headers": headers,
-            "pathParameters": {n: quote(v) for n, v in zip(names, values.groups(), strict=True)},
-            "queryStringParameters": more.get("query"),
-            "requestContext": {"domainName": "api.example", "path": f"/v1{path}"},
+            "pathParameters": {name: quote(value) for name, value in inside.items()},
+            "queryStringParameters": query,
+            "requestContext": {"domainName": "api.example", "path": f"/v1{resource}"},
             "body": None if body is None else json.dumps(body),
         }
+        (function,) = (name for name in SERVING if (method, resource) in SERVING[name])
         answer = self.served.invoke(function.lower(), event)
         status, media = answer["statusCode"], answer["headers"]["Content-Type"].partition(";")[0]
         given = json.loads(answer["body"]) if media == JSON else answer["body"]
-        wanted = more.get("status", 200)
-        assert status < 400 if wanted is None else status == wanted, given
-        described = self.document["paths"][resource][method.lower()]
-        self._check_parameters(described, {*names, *headers, *(more.get("query") or {})})
-        if status < 400 and body is not None:
-            self._hold(body, described["requestBody"])
-        response = described["responses"][str(status)]
+        response = self.document["paths"][resource][method.lower()]["responses"][str(status)]
         if "$ref" in response:
             response = self.components["responses"][str(status)]
         self._hold(given, response, media)
-        return given
+        return status, given
 
-    def _route(self, method: str, path: str) -> tuple[str, str]:
-        """The function and the resource of a call; a resource without variables goes first."""
-        routes = [
-            (r.count("{"), name, r) for name in SERVING for m, r in SERVING[name] if m == method
-        ]
-        for _, name, resource in sorted(routes):
+    def _route(self, method: str, path: str) -> str:
+        """The resource of a call; one without variables goes first."""
+        served = {
+            resource for routes in SERVING.values() for verb, resource in routes if verb == method
+        }
+        for resource in sorted(served, key=lambda one: (one.count("{"), one)):
             if re.fullmatch(re.sub(r"{\w+}", "[^/]+", resource), path):
-                return name, resource
+                return resource
         raise LookupError(path)
 
     def _check_parameters(self, described: Json, used: set[str]) -> None:

@@ -5,14 +5,13 @@ import json
 import re
 import shlex
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 from openapi_spec_validator import validate
 
-from candor import erasure, pages
+from candor import erasure
 from cli import docs, openapi
 from functions.api import api_function
 from tests import lint_template
@@ -30,11 +29,7 @@ def document() -> Json:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, document: Json, tmp_path: Path) -> Served:
-    """With what the layer's build puts beside the modules."""
-    (tmp_path / "openapi.json").write_text(json.dumps(document))
-    (tmp_path / "docs.html").write_text(docs.page(document))
-    monkeypatch.setattr(pages, "BUILT", tmp_path)
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     return Served(monkeypatch)
 
 
@@ -208,5 +203,4 @@ def paste(call: Caller, written: str) -> None:
     path, _, query = given.path.partition("?")
     more = purpose | ({"query": dict(parse_qsl(query))} if query else {})
     told = call(given.X, path, body, key=bearer or given.u.rstrip(":"), status=None, **more)
-    assert "refused" not in told
-    assert "stripped" not in told
+    assert not isinstance(told, dict) or not {"refused", "stripped"} & told.keys()
