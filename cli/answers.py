@@ -62,6 +62,17 @@ class Settings(BaseModel):
     analyticsNextEnabled: bool
 
 
+class Document(BaseModel):
+    """OpenAPI 3.1."""
+
+    openapi: str
+    info: Json
+    tags: list[Json]
+    servers: list[Json]
+    paths: Json
+    components: Json
+
+
 class Told(BaseModel):
     """What became of the event at `index`."""
 

@@ -9,11 +9,12 @@ import pytest
 from segment.analytics.request import post  # type: ignore[import-untyped]
 
 from cli import profile
-from cli.api import Answered, Api, profile_path
+from cli.api import Api
 from tests.emulator.conftest import await_true
 from tests.emulator.faults import FAULTS, failing
 from tests.emulator.installation import Installation
 from tests.emulator.people import idkey
+from tests.emulator.reading import events_of
 from tests.emulator.sdks import SENDERS, Source, happened
 
 Json = dict[str, Any]
@@ -25,24 +26,6 @@ def source(api: Api) -> Source:
     spec = {"kind": "source", "name": "sdk", "source": "website", "trust": "server"}
     made = api.staff("admin", "POST", "/keys", spec)
     return Source(made["id"], made["key"], api.stack["api_url"])
-
-
-def events_of(api: Api, user: str) -> list[Json]:
-    """All of a profile's events, page by page; none while there is no profile."""
-    found: list[Json] = []
-    query = {"limit": "100"}
-    path = f"{profile_path(f'user_id:{user}')}/events"
-    while True:
-        try:
-            page = api.staff("dpo", "GET", path, purpose="privacy_rights", query=query)
-        except Answered as answer:
-            if answer.status == 404:
-                return []
-            raise
-        found += page["data"]
-        if not page["next"]:
-            return found
-        query = query | {"cursor": page["next"]}
 
 
 def readable(api: Api, user: str) -> list[str]:
