@@ -3,12 +3,13 @@
 #   make up ENDPOINT_URL=http://127.0.0.1:4566      on an emulator that runs already
 #   make openapi                                    openapi.json, anew from the code
 #   make test | test-long                           every test; with the large budgets
+#   make bench                                      what it costs and how fast it is, measured
 PYTHON ?= python3
 CANDOR = .venv/bin/candor
 WHERE = $(if $(ENDPOINT_URL),--endpoint-url $(ENDPOINT_URL))
 TESTS = $(wildcard tests/unit tests/contract tests/moto tests/emulator)
 
-.PHONY: setup demo up down reset status test test-long openapi
+.PHONY: setup demo up down reset status test test-long bench openapi
 .DEFAULT_GOAL := demo
 
 setup:
@@ -22,6 +23,9 @@ test: setup
 
 test-long: setup
 	@HYPOTHESIS_PROFILE=long .venv/bin/python -m pytest $(TESTS)
+
+bench: setup
+	@.venv/bin/python -m tests.bench
 
 openapi: setup
 	@.venv/bin/python -m cli.openapi

@@ -48,6 +48,10 @@ class Api:
         pair = b64encode(f"{self._secret('write_keys', source)}:".encode()).decode()
         return self._call("POST", path, {"Authorization": f"Basic {pair}"}, body)
 
+    def anyone(self, path: str) -> dict[str, Any]:
+        """A call that takes no key."""
+        return self._call("GET", path, {}, None)
+
     def staff(
         self,
         role: Role,

@@ -122,6 +122,12 @@ def parser() -> argparse.ArgumentParser:
     revoke = action(keys, "revoke", "Make a key invalid.", "keys")
     revoke.add_argument("id", help="as `candor keys list` shows it")
 
+    policy = family("policy", "What may be held about people, why and how long: policy.yaml.")
+    check = action(policy, "check", "Explain every mistake in a policy.", "policy_commands")
+    check.add_argument("file", nargs="?", metavar="FILE", help="instead of policy.yaml")
+
+    action(policy, "suggest", "Propose entries for what was seen and stripped.", "policy_commands")
+
     profile = family("profile", "One person's profile.")
     show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")
     show.add_argument("identifier", help="type and value, like user_id:42")
@@ -133,6 +139,20 @@ def parser() -> argparse.ArgumentParser:
     set_ = action(consent, "set", "Record a person's choices, as the shop's server.", "consent")
     set_.add_argument("identifier", help="user_id:… or anonymous_id:…")
     set_.add_argument("choices", nargs="+", metavar="PURPOSE=granted|denied")
+
+    dlq = family("dlq", "Messages that failed for good.")
+    action(dlq, "list", "Show what waits in the dead-letter queues, and why.", "dlq")
+    redrive = action(dlq, "redrive", "Move failed messages back to their queue.", "dlq")
+    redrive.add_argument("queue", nargs="?", default="events", help="events (default) or audit")
+    redrive.add_argument("--limit", type=int, metavar="N", help="at most so many messages")
+    redrive.add_argument("--dry-run", action="store_true", help="only say how many would move")
+    redrive.add_argument(
+        "--wait",
+        type=int,
+        default=300,
+        metavar="SECONDS",
+        help="wait at most that long until they are through (default: 300; 0: not at all)",
+    )
 
     privacy = family("privacy", "Privacy requests.")
     erase = action(privacy, "erase", "Erase a person and show the certificate.", "privacy")

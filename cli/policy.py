@@ -7,16 +7,30 @@ import hashlib
 import json
 import re
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from candor.conversion import Conversion, Target
 from candor.imports import Layout
 from candor.webhooks import Form
+from cli import contradictions, explanations, places
+from cli.places import Mistake, Written
 from cli.problem import Problem
+
+Kind = Literal["server", "crm", "webhook", "app", "website"]
+KINDS: tuple[Kind, ...] = ("server", "crm", "webhook", "app", "website")
 
 
 def _regular_expression(text: str) -> str:
@@ -27,7 +41,14 @@ def _regular_expression(text: str) -> str:
     return text
 
 
-Days = Annotated[int, Field(ge=1, le=36_500)]
+def _flat(names: Any) -> Any:
+    """A list inside a list counts as what is in it, so that lists can share names."""
+    if not isinstance(names, list):
+        return names
+    return [name for one in names for name in (_flat(one) if isinstance(one, list) else [one])]
+
+
+Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 
 
@@ -55,7 +76,7 @@ class Trait(Attribute):
 
 
 class Event(Attribute):
-    properties: list[str]
+    properties: Annotated[list[str], BeforeValidator(_flat)]
 
 
 class IdentifierRule(Attribute):
@@ -75,19 +96,19 @@ class Records(Strict):
     audit: Days
 
 
+class Sources(Strict):
+    priority: list[Kind] = list(KINDS)
+
+
+class Minimise(Strict):
+    ip: Literal["truncate", "drop", "keep"] = "truncate"
+    user_agent: Literal["family", "drop", "keep"] = "family"
+
+
 class Context(Strict):
     keep: list[str]
     use: list[str]
     drop: list[str]
-
-
-class Sources(Strict):
-    priority: list[Literal["website", "app", "crm", "server", "webhook"]]
-
-
-class Minimise(Strict):
-    ip: Literal["truncate", "drop", "keep"]
-    user_agent: Literal["family", "drop", "keep"]
 
 
 class Mapped(Strict):
@@ -151,103 +172,105 @@ class Policy(Strict):
     version: Literal[1]
     organization: str
     contact: str
+    changed: date | None = None
     purposes: dict[str, Purpose]
     consent_categories: dict[str, list[str]]
     retention: dict[str, Days]
     records: Records
+    sources: Sources = Sources()
+    minimise: Minimise = Minimise()
     identifiers: dict[str, IdentifierRule]
     never_identifiers: list[Pattern]
+    kinds: list[Any] = Field(default=[], exclude=True)
     traits: dict[str, Trait]
     events: dict[str, Event]
     context: Context
-    sources: Sources
-    minimise: Minimise
-    gpc: list[str]
+    gpc: list[str] = []
     imports: dict[Slug, Import] = {}
     webhooks: dict[Slug, Webhook] = {}
 
-    @model_validator(mode="after")
-    def names_only_what_it_defines(self) -> Self:
-        for kind in ("identifiers", "traits", "events"):
-            for name, entry in getattr(self, kind).items():
-                self._defined(entry.purposes, f"{kind}.{name}.purposes")
-                if entry.retention not in self.retention:
-                    raise ValueError(f"{kind}.{name}.retention: no class {entry.retention!r}")
-        for category, purposes in self.consent_categories.items():
-            self._defined(purposes, f"consent_categories.{category}")
-        self._defined(["service"], "purposes")
-        self._defined(self.gpc, "gpc")
-        if self.records.identifier < max(self.retention.values()):
-            raise ValueError("records.identifier: shorter than a retention class it must outlive")
-        if "unnamed" not in self.retention:
-            raise ValueError("retention: the class `unnamed` is missing")
-        priorities = [rule.priority for rule in self.identifiers.values()]
-        if len(set(priorities)) != len(priorities):
-            raise ValueError("identifiers: two types share a priority")
-        for missing in {"user_id", "anonymous_id"} - set(self.identifiers):
-            raise ValueError(f"identifiers: {missing} is missing")
-        return self
 
-    @model_validator(mode="after")
-    def maps_to_what_it_names(self) -> Self:
-        """Or a mapping would bring values that collection strips."""
-        categories = {name.lower() for name in self.consent_categories}
-        for kind in ("imports", "webhooks"):
-            for name, mapping in getattr(self, kind).items():
-                where = f"{kind}.{name}"
-                if mapping.type == "track" and mapping.event not in self.events:
-                    raise ValueError(f"{where}.event: no event {mapping.event!r} in the catalogue")
-                allowed = self.events[mapping.event or mapping.type].properties
-                for field, target in mapping.map.items():
-                    match Target.of(target).path:
-                        case "traits", trait, *_ if trait not in self.traits:
-                            raise ValueError(f"{where}.map.{field}: no trait {trait!r}")
-                        case "properties", one, *_ if one not in allowed:
-                            raise ValueError(f"{where}.map.{field}: no property {one!r} of it")
-                        case _, _, _, category if category.lower() not in categories:
-                            raise ValueError(f"{where}.map.{field}: no category {category!r}")
-        return self
+class Wrong(ValueError):
+    """A policy with mistakes in it."""
 
-    def _defined(self, purposes: list[str], where: str) -> None:
-        for purpose in purposes:
-            if purpose not in self.purposes:
-                raise ValueError(f"{where}: no purpose {purpose!r}")
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__("; ".join(f"line {one.line}: {one}" for one in mistakes))
+        self.mistakes = mistakes
+
+
+def check(text: str) -> list[Mistake]:
+    """Every mistake in a policy's YAML text, in its order."""
+    return examine(places.read(text))[1]
 
 
 def compile_policy(text: str) -> dict[str, Any]:
-    """The compiled form of a policy's YAML text. Raises ValidationError with every mistake."""
-    compiled = Policy.model_validate(yaml.safe_load(text)).model_dump(by_alias=True)
-    canonical = json.dumps(compiled, sort_keys=True, separators=(",", ":"))
-    return {**compiled, "hash": hashlib.sha256(canonical.encode()).hexdigest()[:16]}
+    """The compiled form of a policy's YAML text. Raises Wrong with every mistake."""
+    policy, mistakes = examine(places.read(text))
+    if mistakes or policy is None:
+        raise Wrong(mistakes)
+    return _compiled(policy)
+
+
+def compile_earlier(text: str) -> dict[str, Any]:
+    """Of a policy that was in force, whatever is checked since then. Raises Wrong."""
+    policy, mistakes = examine(places.read(text))
+    if policy is None:
+        raise Wrong(mistakes)
+    return _compiled(policy)
 
 
 def read(path: Path) -> dict[str, Any]:
     """The compiled policy in a file. Raises Problem, which names the place of every mistake."""
     try:
-        return compile_policy(path.read_text(encoding="utf-8"))
-    except ValidationError as found:
-        said = [_told(one["loc"], one["msg"]) for one in found.errors()]
-    except yaml.MarkedYAMLError as mistake:
-        at = mistake.problem_mark
-        said = [f"line {at.line + 1 if at else '?'}: {mistake.problem}"]
-    except yaml.YAMLError as mistake:
-        said = [" ".join(str(mistake).split())]
-    except (OSError, UnicodeDecodeError) as error:
-        said = [f"it cannot be read: {error}"]
-    raise Problem(f"{path}: {'; '.join(said)}.")
+        return compile_policy(places.text_of(path))
+    except Wrong as wrong:
+        fix = "`candor policy check` shows each on a line of its own."
+        raise Problem(f"{path}: {wrong}", fix) from None
 
 
-def _told(place: tuple[int | str, ...], what: str) -> str:
-    words = what.removeprefix("Value error, ")
-    return ": ".join(filter(None, [".".join(map(str, place)), words]))
+def examine(written: Written) -> tuple[Policy | None, list[Mistake]]:
+    """The policy, where it has the shape of one, and every mistake in it."""
+    if not written.readable:
+        return None, written.mistakes
+    policy = None
+    found = [*written.mistakes]
+    try:
+        policy = Policy.model_validate(written.value)
+    except ValidationError as error:
+        found += [explanations.explain(one, written, Policy) for one in error.errors()]
+    if isinstance(written.value, dict):
+        found += contradictions.find(written, KINDS)
+    return policy, _in_order(found)
+
+
+def _in_order(found: list[Mistake]) -> list[Mistake]:
+    """By line, and once where many entries share the words with the mistake."""
+    shared: dict[tuple[int, str, str], list[Mistake]] = {}
+    for one in sorted(found, key=lambda one: one.line):
+        shared.setdefault((one.line, one.message, one.suggestion), []).append(one)
+    return [
+        replace(first, path=first.path + (f" and {len(more)} more" if more else ""))
+        for first, *more in shared.values()
+    ]
+
+
+def _compiled(policy: Policy) -> dict[str, Any]:
+    compiled = policy.model_dump(by_alias=True, mode="json")
+    canonical = json.dumps(compiled, sort_keys=True, separators=(",", ":"))
+    return {**compiled, "hash": hashlib.sha256(canonical.encode()).hexdigest()[:16]}
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 3 or arguments[0] != "compile":
         print("usage: python -m cli.policy compile policy.yaml OUT.json", file=sys.stderr)
         return 2
+    source = Path(arguments[1])
     try:
-        compiled = read(Path(arguments[1]))
+        compiled = compile_policy(places.text_of(source))
+    except Wrong as wrong:
+        for one in wrong.mistakes:
+            print(f"{source}:{one.line}: {one}", file=sys.stderr)
+        return 1
     except Problem as problem:
         print(problem.what, file=sys.stderr)
         return 1

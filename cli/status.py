@@ -22,7 +22,7 @@ QUEUES = {
     "audit, failed": "AuditDlqUrl",
     "archive, failed": "ArchiveDlqUrl",
 }
-REDRIVE = "docs/operations.md says how to put it right."
+REDRIVE = "`candor dlq list` shows why; docs/operations.md says how to put it right."
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:

@@ -7,7 +7,7 @@ import base64
 from dataclasses import replace
 from typing import Any
 
-from candor import collection, credentials
+from candor import analytics_js, collection, credentials
 from candor.credentials import Source
 from candor.errors import NotFound, Refused
 from candor.telemetry import Telemetry
@@ -35,6 +35,14 @@ def pixel(request: Request) -> Answer:
         raise NotFound("unknown_path", "There is no such method and path.")
     _take(request, kind, b"data=" + request.query.get("data", "").encode())
     return Answer(IMAGE, headers={"Content-Type": "image/gif"})
+
+
+def settings(request: Request) -> Answer:
+    """Tell analytics.js where to send what a browser's write key collects."""
+    key = request.path["writeKey"]
+    source = wiring.credentials.known(key)
+    found = analytics_js.settings(source, key, request.context, request.headers, wiring.local)
+    return Answer(found, headers=analytics_js.CACHE)
 
 
 def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
@@ -131,7 +139,7 @@ def _queue(message: dict[str, Any]) -> None:
 ROUTES = (
     {("POST", f"/{path}"): collect for path in collection.PATHS}
     | {("OPTIONS", f"/{path}"): preflight for path in (*collection.PATHS, "consents")}
-    | {("GET", "/pixel/{type}"): pixel}
+    | {("GET", "/pixel/{type}"): pixel, ("GET", "/projects/{writeKey}/settings"): settings}
     | {("GET", "/webhooks/{key}"): subscribe, ("POST", "/webhooks/{key}"): receive}
 )
 

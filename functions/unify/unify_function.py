@@ -38,6 +38,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         except Unfinished:
             failed.append({"itemIdentifier": record["messageId"]})
         except Exception as error:  # noqa: BLE001  whatever it is, it must not take its neighbours along
-            telemetry.fault(error)
+            telemetry.fault(error, queued=record["messageId"])  # `candor dlq list` tells why by it
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}

@@ -21,7 +21,8 @@ from candor.stores.kms import KmsSigner
 from candor.stores.s3 import S3Objects
 from candor.stores.sqs import SqsQueue
 from candor.stores.stepfunctions import StepFunctionsWorkflow
-from tests.conftest import REGION, Clients, clients_for, endpoints, resolve
+from tests.conftest import endpoints, resolve
+from tests.emulators import REGION, Clients, clients_for
 from tests.fakes import FakeClock, FakeObjects, FakeQueue, FakeRows, FakeSigner, FakeWorkflow
 
 TABLES: tuple[Table, ...] = ("keys", "graph")

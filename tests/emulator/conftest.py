@@ -11,8 +11,9 @@ from cli import running
 from cli.api import Api
 from cli.screen import Screen
 from cli.target import Target
-from tests.conftest import Clients, MiniStack, endpoints
+from tests.conftest import endpoints
 from tests.emulator.installation import Installation
+from tests.emulators import Clients, MiniStack
 
 QUIET = Screen(as_json=True)
 POLL_SECONDS = 0.1

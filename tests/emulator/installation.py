@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tests.conftest import Clients
+from tests.emulators import Clients
 
 TABLES = ("Keys", "Graph", "Events", "Requests", "Audit", "Credentials")
 QUEUES = (

@@ -22,11 +22,11 @@ import urllib3
 from cli import certificate
 from cli.api import Api, profile_path
 from cli.privacy import ENDED
-from tests.conftest import MiniStack
 from tests.emulator.canaries import Canaries
 from tests.emulator.conftest import await_true, paused
 from tests.emulator.installation import Envelope, Installation, keys_of, opens
 from tests.emulator.people import Call, Person
+from tests.emulators import MiniStack
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 QUEUED = 2

@@ -13,8 +13,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.conftest import REGION, MiniStack
 from tests.emulator.installation import FUNCTIONS, Installation
+from tests.emulators import REGION, MiniStack
 
 REFUSED = {"AccessDenied", "AccessDeniedException", "AccessDeniedFault"}
 ABSENT = "nobody-has-this-key"

@@ -7,18 +7,14 @@ the tasks of the state machine.
 """
 
 import base64
-import importlib.util
 import io
 import json
 import logging
 import re
 import secrets
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -32,10 +28,10 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda
 from candor import credentials, wiring
 from candor.policy import Policy
 from candor.stores.clients import client
-from candor.wiring import Wiring
 from cli.policy import compile_policy
 from tests import lint_template
-from tests.conftest import REGION
+from tests.emulators import REGION
+from tests.functions import Function
 
 Json = dict[str, Any]
 NAME = "candor"
@@ -50,44 +46,6 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: Any
-
-
-class Function:
-    """One Lambda function: a fresh module, its variables, one environment of it."""
-
-    _one_at_a_time = Lock()
-    """Because standard output is one for all."""
-
-    def __init__(
-        self, name: str, variables: dict[str, str], clock: Callable[[], float], said: io.StringIO
-    ) -> None:
-        path = lint_template.ROOT / "functions" / name / f"{name}_function.py"
-        spec = importlib.util.spec_from_file_location(f"fresh_{name}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        self.module: Any = importlib.util.module_from_spec(spec)
-        with pytest.MonkeyPatch.context() as environment, redirect_stdout(said):
-            for variable, value in variables.items():
-                environment.setenv(variable, value)
-            spec.loader.exec_module(self.module)
-        # The environment is shared with all other functions here, and theirs is not.
-        self.variables, self._clock, self._said = variables, clock, said
-        self.restart()
-
-    def restart(self) -> None:
-        """As a new environment: nothing is cached, clients are made anew."""
-        self.module.wiring = Wiring(self.variables)
-        self.module.wiring.clock = self._clock
-
-    def __call__(self, event: Json) -> Any:
-        """As the runtime invokes it: JSON in and out, and a failure's text is logged."""
-        context = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
-        with self._one_at_a_time, redirect_stdout(self._said), redirect_stderr(self._said):
-            try:
-                return json.loads(json.dumps(self.module.handler(_json(event), context)))
-            except Exception:
-                print(traceback.format_exc())
-                raise
 
 
 class Cloud:
@@ -328,15 +286,6 @@ class Cloud:
 def sqs_record(body: str, message_id: str = "m", received: int = 1) -> Json:
     sent = {"messageId": message_id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"}
     return sent | {"attributes": {"ApproximateReceiveCount": str(received)}}
-
-
-def _json(value: Any) -> Any:
-    """As it arrives at a function: bytes of a stream's records are base64."""
-    return json.loads(json.dumps(value, default=_encoded))
-
-
-def _encoded(value: Any) -> str:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _source(trust: str) -> Json:

@@ -2,47 +2,89 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
+from candor.bodies import Source
 from candor.policy import DAY, UNNAMED, Policy
-from cli.policy import compile_policy, main
+from cli.places import Written
+from cli.policy import KINDS, Wrong, check, compile_policy, examine, main
 from tests.worlds import SHIPPED, YAML
 
 TEXT = YAML.read_text()
-Written = dict[str, Any]
+Yaml = dict[str, Any]
 ATTRIBUTES = [
     (kind, name)
     for kind in ("identifiers", "traits", "events")
     for name in yaml.safe_load(TEXT)[kind]
 ]
+NEEDED = {
+    "identifiers": ("priority", "limit", "known"),
+    "traits": (),
+    "events": ("properties",),
+}
+"""Beside what every attribute says."""
 
 
-def edited(change: Callable[[Written], object]) -> str:
+@cache
+def yaml_of_the_shop() -> Yaml:
+    loaded: Yaml = yaml.safe_load(TEXT)
+    return loaded
+
+
+def edited(change: Callable[[Yaml], object]) -> str:
     written = yaml.safe_load(TEXT)
     change(written)
-    text: str = yaml.safe_dump(written)
+    return written_out(written)
+
+
+def written_out(written: Yaml) -> str:
+    """As YAML, without the file's anchors."""
+    text: str = yaml.safe_dump(json.loads(json.dumps(written, default=str)))
     return text
 
 
+ANNOTATIONS = [
+    (kind, name, field)
+    for kind, name in ATTRIBUTES
+    for field in ("purposes", "retention", "erasure", "sensitivity", *NEEDED[kind])
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "field"), ANNOTATIONS)
+def test_an_attribute_that_leaves_out_one_annotation_is_found(
+    kind: str, name: str, field: str
+) -> None:
+    written = json.loads(json.dumps(yaml_of_the_shop(), default=str))
+    del written[kind][name][field]
+
+    _, mistakes = examine(Written(written))
+
+    told = [one.path for one in mistakes if one.message == f"`{field}` is missing"]
+    assert told == [f"{kind}.{name}.{field}"]
+
+
 @pytest.mark.parametrize("field", ["purposes", "retention", "erasure", "sensitivity"])
-def test_no_attribute_may_leave_out_why_how_long_and_how_it_goes(field: str) -> None:
-    without = edited(lambda w: [w[kind][name].pop(field) for kind, name in ATTRIBUTES])
+@pytest.mark.parametrize(("kind", "name"), [ATTRIBUTES[0], ATTRIBUTES[9], ATTRIBUTES[-1]])
+def test_the_build_fails_for_an_annotation_that_is_left_out(
+    kind: str, name: str, field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "policy.yaml", tmp_path / "policy.json"
+    source.write_text(edited(lambda w: w[kind][name].pop(field)))
 
-    with pytest.raises(ValidationError) as mistakes:
-        compile_policy(without)
+    assert main(["compile", str(source), str(out)]) == 1
 
-    told = {mistake["loc"] for mistake in mistakes.value.errors()}
-    assert told == {(kind, name, field) for kind, name in ATTRIBUTES}
+    assert f"{kind}.{name}.{field}: `{field}` is missing." in capsys.readouterr().err
+    assert not out.exists()
 
 
-MISTAKES: dict[str, Callable[[Written], object]] = {
+MISTAKES: dict[str, Callable[[Yaml], object]] = {
     "a purpose that is not defined": lambda w: w["traits"]["plan"].update(purposes=["fun"]),
     "no purpose": lambda w: w["traits"]["plan"].update(purposes=[]),
     "a class that is not defined": lambda w: w["events"]["page"].update(retention="ages"),
@@ -64,18 +106,25 @@ MISTAKES: dict[str, Callable[[Written], object]] = {
     "a pattern that is none": lambda w: w["never_identifiers"].append("[^@"),
     "a version of later": lambda w: w.update(version=2),
     "no context": lambda w: w.pop("context"),
+    "a kind of source without a rank": lambda w: w["sources"]["priority"].remove("crm"),
+    "a kind of source with two ranks": lambda w: w["sources"]["priority"].append("crm"),
+    "a kind of source that is none": lambda w: w["sources"]["priority"].append("fax"),
+    "an address made smaller in no way": lambda w: w["minimise"].update(ip="blur"),
+    "a browser made smaller in no way": lambda w: w["minimise"].update(user_agent="blur"),
+    "stale from the first day": lambda w: w["traits"]["email"].update(verify_within=0),
+    "an event that is stale": lambda w: w["events"]["page"].update(verify_within=9),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_fails_the_build(mistake: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Wrong):
         compile_policy(edited(MISTAKES[mistake]))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "42", "version: 1"])
 def test_something_else_is_no_policy(text: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Wrong):
         compile_policy(text)
 
 
@@ -104,6 +153,34 @@ def test_the_hash_names_the_content_and_not_its_spelling() -> None:
 
     assert compile_policy(edited(lambda _: None))["hash"] == shipped  # no comments, other order
     assert compile_policy(TEXT.replace("behaviour: 90", "behaviour: 91"))["hash"] != shipped
+
+
+def test_functions_read_ranks_minimising_and_when_a_trait_is_stale() -> None:
+    written = edited(lambda w: w["sources"].update(priority=list(reversed(KINDS))))
+
+    assert list(Policy.of(compile_policy(written)).source_priority) == list(reversed(KINDS))
+    assert SHIPPED.source_priority == {kind: rank for rank, kind in enumerate(KINDS)}
+    assert (SHIPPED.minimise_ip, SHIPPED.minimise_user_agent) == ("truncate", "family")
+    assert SHIPPED.traits["email"].verify_within == 365
+    assert SHIPPED.traits["name"].verify_within is None
+
+
+def test_a_key_can_be_of_each_kind_that_has_a_rank_and_of_no_other() -> None:
+    assert set(KINDS) == set(get_args(Source.model_fields["source"].annotation))
+
+
+def test_what_was_written_before_these_fields_existed_means_their_defaults() -> None:
+    def before(written: Yaml) -> None:
+        del written["sources"], written["minimise"], written["kinds"]
+
+    assert Policy.of(compile_policy(edited(before))) == SHIPPED
+
+
+def test_what_entries_share_is_not_a_thing_that_is_kept() -> None:
+    more = edited(lambda w: w["kinds"].append({"purposes": ["fun"]}))
+
+    assert check(more) == []
+    assert compile_policy(more)["hash"] == SHIPPED.hash
 
 
 def test_categories_match_in_any_case_as_sdks_send_them() -> None:

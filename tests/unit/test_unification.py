@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from candor import bundles, traits
 from candor.credentials import Source
 from candor.errors import NotFound
+from candor.policy import DAY
 from candor.ports import Unavailable
-from candor.unification import HOMES, Unfinished, unify
+from candor.unification import HOMES, Unfinished, unify, unify_apart
 from tests.worlds import (
     APP,
     CRM,
@@ -480,3 +481,171 @@ def test_a_message_that_time_cuts_off_gets_on_with_each_delivery() -> None:
 
     assert deliveries == 4, "time is asked for before each part, and before each new person"
     assert all(shop.event_ids(f"user_id:u{n}") == [f"o{n}"] for n in range(3 * HOMES))
+
+
+# A message that fails.
+
+
+class Poison(Exception):
+    """What a defect in us would raise."""
+
+
+def poisoned(shop: Shop, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Whatever is stored of these people fails, for a reason of its own."""
+    bad, put = {shop.id(name).key for name in names}, bundles.put
+
+    def failing(world: Any, home: str, *rest: Any) -> Any:
+        if home in bad:
+            raise Poison(home)
+        return put(world, home, *rest)
+
+    monkeypatch.setattr(bundles, "put", failing)
+
+
+def test_one_bad_event_takes_no_neighbour_to_the_dead_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop()
+    people = [f"u{n}" for n in range(5)]
+    message = shop.message(CRM, *(order(f"o-{name}", userId=name) for name in people * 2))
+    poisoned(shop, monkeypatch, "user_id:u3")
+    with pytest.raises(Poison):
+        unify(message, shop.world)
+
+    outcomes, failing = unify_apart(message, shop.world)
+
+    assert [[event["id"] for event in one["events"]] for one in failing] == [["o-u3"] * 2]
+    assert failing[0]["apart"]
+    assert {one.outcome for one in outcomes} == {"stored"}
+    assert len(outcomes) == 8
+    for name in (name for name in people if name != "u3"):
+        assert shop.event_ids(f"user_id:{name}") == [f"o-{name}"]
+    monkeypatch.undo()
+    shop.unify(failing[0])
+    assert shop.event_ids("user_id:u3") == ["o-u3"], "it is stored as soon as it can be"
+
+
+def test_an_event_that_cannot_even_be_read_goes_alone() -> None:
+    shop = Shop()
+    message = shop.message(CRM, order("o1", userId="1"), order("o2", userId="2"))
+    del message["events"][0]["ids"]
+
+    _, failing = unify_apart(message, shop.world)
+
+    assert [[event["id"] for event in one["events"]] for one in failing] == [["o1"]]
+    assert shop.event_ids("user_id:2") == ["o2"]
+
+
+def test_stored_apart_or_together_is_the_same() -> None:
+    seen = []
+    for apart in (False, True):
+        shop = Shop()
+        events = [order(f"o{n}", userId=f"u{n % 3}", anonymousId=f"a{n % 2}") for n in range(12)]
+        message = shop.message(CRM, *events)
+        if apart:
+            assert unify_apart(message, shop.world)[1] == []
+        else:
+            unify(message, shop.world)
+        assert not broken_rules(shop)
+        seen.append({row["sk"] for row in shop.rows.held("events")})
+
+    assert seen[0] == seen[1]
+
+
+def test_an_outage_is_not_taken_for_a_bad_event() -> None:
+    shop = Shop()
+    message = shop.message(CRM, order("o1", userId="1"), order("o2", userId="2"))
+
+    def out(call: str, _: Any) -> None:
+        if call == "rows.put:before":
+            raise Unavailable("throttled")
+
+    shop.rows.tap = out
+    with pytest.raises(Unavailable):
+        unify_apart(message, shop.world)
+
+
+# Global Privacy Control.
+
+
+def gpc(shop: Shop, source: Source, *events: Json) -> Json:
+    message = shop.message(source, *events)
+    for event in message["events"]:
+        event["gpc"] = True
+    return message
+
+
+def test_gpc_denies_for_the_person_from_when_it_was_first_seen() -> None:
+    shop = Shop()
+    shop.choose("user_id:42", {"sale_share": True}, ago=3600)
+    visit = order("o1", ago=60, userId="42", anonymousId="a")
+    shop.unify(gpc(shop, WEB, visit))
+
+    assert shop.state("user_id:42", "sale_share") == "denied"
+    (record,) = [
+        r
+        for r in shop.view("user_id:42", "privacy_rights").consent_records()
+        if r["mechanism"] == "gpc"
+    ]
+    assert record["at"] == NOW - 60
+
+
+def test_gpc_that_goes_on_says_nothing_new() -> None:
+    shop = Shop()
+    shop.unify(gpc(shop, WEB, order("o1", ago=60, userId="42", anonymousId="a")))
+    shop.choose("user_id:42", {"sale_share": True}, ago=30)
+    before = shop.rows.held("graph")
+    shop.unify(gpc(shop, WEB, order("o2", ago=10, userId="42", anonymousId="a")))
+
+    assert shop.state("user_id:42", "sale_share") == "granted", "what the person chose since stands"
+    assert shop.rows.held("graph") == before
+
+    shop.unify(gpc(shop, WEB, order("o3", ago=5, userId="42", anonymousId="another browser")))
+    assert shop.state("user_id:42", "sale_share") == "denied"
+
+
+def test_gpc_counts_where_nothing_may_be_stored() -> None:
+    shop = Shop()
+    (outcome,) = shop.unify(gpc(shop, WEB, sent("page", "p", anonymousId="a")))
+
+    assert outcome.reason == "no_consent"
+    assert shop.state("anonymous_id:a", "sale_share") == "denied"
+
+
+# Which of two values.
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_two_values_of_one_moment_the_kind_that_the_policy_trusts_more_wins(turn: int) -> None:
+    shop = Shop()
+    server = Source("server", "shop server", "server", "server")
+    said = [(CRM, "crm's"), (server, "server's")][::turn]
+    for source, plan in said:
+        shop.send(source, sent("identify", plan, userId="42", traits={"plan": plan}))
+
+    assert shop.view(ANN).traits()["plan"] == "server's"
+
+
+def test_a_trait_that_nobody_confirmed_for_long_is_stale() -> None:
+    days = 100
+    shop = Shop(policy(lambda it: it["traits"]["plan"].update(verify_within=days)))
+    shop.send(CRM, sent("identify", "m1", userId="42", traits={"plan": "free"}))
+
+    def plan() -> tuple[bool, int | None]:
+        told = shop.view(ANN).traits(verbose=True)["plan"]
+        return told["stale"], told["verified_at"]
+
+    assert plan() == (False, NOW * 1000)
+    shop.clock.advance(days * DAY)
+    assert plan() == (True, NOW * 1000)
+    later = shop.clock() - NOW
+    shop.send(CRM, sent("identify", "m2", ago=-later, userId="42", traits={"plan": "free"}))
+    assert plan() == (False, shop.clock() * 1000), "who says the same again confirms it"
+
+
+def test_what_only_a_public_key_said_was_never_verified() -> None:
+    shop = Shop(policy(lambda it: it["traits"]["plan"].update(verify_within=100)))
+    shop.send(WEB, sent("identify", "m1", userId="42", traits={"plan": "free"}))
+
+    told = shop.view(ANN).traits(verbose=True)["plan"]
+    assert (told["stale"], told["verified_at"]) == (True, None)

@@ -22,6 +22,8 @@ LISTED_DAYS = 90
 """How long a revoked key is still listed."""
 HIDDEN = frozenset({"pk", "due", "ttl", "salt", "secret"})
 """Attributes of a credential that no listing shows."""
+WEBHOOK = "webhook"
+"""The kind of source whose key is part of an address, so that it opens nothing else."""
 WRITE_KEY, TOKEN = "wk_", "tk_"
 """What keys start with, so that a person can tell them apart."""
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -162,11 +164,17 @@ class Credentials:
 
     def source(self, headers: Mapping[str, str], in_body: object = None) -> Source:
         """The source whose write key came as Basic user name, Bearer token or `writeKey`."""
-        return self._source(presented(headers) or (in_body if isinstance(in_body, str) else None))
+        found = self.known(presented(headers) or in_body)
+        if found is None or found.kind == WEBHOOK:
+            raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
+        return found
 
     def webhook(self, key: str) -> Source:
-        """The webhook whose write key stands in the path."""
-        return self._source(key, webhook=True)
+        """The webhook whose write key stands in the path, known to whoever sees its address."""
+        found = self.known(key)
+        if found is None or found.kind != WEBHOOK:
+            raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
+        return found
 
     def trusted(self, id_: str) -> Source:
         """The source with this id, where it may speak for people. Its key was not presented."""
@@ -175,11 +183,11 @@ class Credentials:
             raise Unauthenticated("unknown_source", "There is no source of trust server like this.")
         return Source(id_, row["name"], row["source"], row["trust"])
 
-    def _source(self, key: str | None, *, webhook: bool = False) -> Source:
-        """A webhook's key is known to whoever sees its address, so it opens nothing else."""
-        row, id_ = self._row(key)
-        if row is None or row["kind"] != "source" or (row["source"] == "webhook") != webhook:
-            raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
+    def known(self, key: object) -> Source | None:
+        """The source with this write key, unless it is revoked."""
+        row, id_ = self._row(key if isinstance(key, str) else None)
+        if row is None or row["kind"] != "source":
+            return None
         secret = row.get("secret")
         if secret:
             secret = self._vault().open(row["salt"], secret, f"credentials/{id_}")

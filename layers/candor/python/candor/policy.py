@@ -45,7 +45,7 @@ class Attribute:
     retention: str
     properties: frozenset[str] | None = None
     verify_within: int | None = None
-    """Days after which a trait that no proven source confirmed is stale."""
+    """Days after which a trait is stale that no proven source has said again."""
 
 
 UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
@@ -64,14 +64,16 @@ class Policy:
     identifiers: Mapping[str, IdentifierRule]
     traits: Mapping[str, Attribute]
     events: Mapping[str, Attribute]
-    source_priority: Mapping[str, int]
-    """By kind of source; 0 is the strongest."""
-    minimise_ip: str
-    minimise_user_agent: str
     gpc: frozenset[str]
     """The purposes that Global Privacy Control denies."""
     context_kept: frozenset[str]
     context_known: frozenset[str]
+    source_priority: Mapping[str, int]
+    """Rank by kind of source, 0 the strongest."""
+    minimise_ip: Literal["truncate", "drop", "keep"]
+    minimise_user_agent: Literal["family", "drop", "keep"]
+    document: Mapping[str, Any]
+    """The compiled form as it is, for whoever wants to know the policy."""
     imports: Mapping[str, Any]
     """How files are read, by the names of the mappings; `candor.imports` has their form."""
     webhooks: Mapping[str, Any]
@@ -112,12 +114,15 @@ class Policy:
             },
             traits={name: _attribute(rule) for name, rule in compiled["traits"].items()},
             events={name: _attribute(rule) for name, rule in compiled["events"].items()},
-            source_priority={kind: n for n, kind in enumerate(compiled["sources"]["priority"])},
-            minimise_ip=compiled["minimise"]["ip"],
-            minimise_user_agent=compiled["minimise"]["user_agent"],
             gpc=frozenset(compiled["gpc"]),
             context_kept=frozenset(context["keep"]),
             context_known=frozenset(context["keep"] + context["use"] + context["drop"]),
+            source_priority={
+                kind: rank for rank, kind in enumerate(compiled["sources"]["priority"])
+            },
+            minimise_ip=compiled["minimise"]["ip"],
+            minimise_user_agent=compiled["minimise"]["user_agent"],
+            document=compiled,
             imports=compiled["imports"],
             webhooks=compiled["webhooks"],
         )

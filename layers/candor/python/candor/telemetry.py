@@ -33,11 +33,11 @@ class Telemetry:
     def done(self, what: str, **counts: int) -> None:
         self._logger.info(what, extra=counts)
 
-    def fault(self, error: Exception) -> None:
-        """Something failed that no sender can mend."""
+    def fault(self, error: Exception, **about: str) -> None:
+        """Something failed that no sender can mend. `about` holds nothing personal."""
         frames = traceback.extract_tb(error.__traceback__)
         places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-6:]]
-        fields = {"error": type(error).__name__, "places": places}
+        fields = {"error": type(error).__name__, "places": places, **about}
         if isinstance(error, Unavailable):  # the one text that is ours: an operation and a code
             fields["because"] = str(error)
         self._logger.error("fault", extra=fields)

@@ -38,6 +38,11 @@ class Wiring:
         return self._environ.get("TAIL") == "on"
 
     @property
+    def local(self) -> bool:
+        """Whether this runs on an emulator."""
+        return self._environ.get("CONFIGURATION") == "local"
+
+    @property
     def keep_unnamed(self) -> bool:
         return self._environ.get("UNNAMED_EVENTS") == "keep"
 
