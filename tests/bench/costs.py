@@ -112,7 +112,7 @@ def compute(function: str, work: Work) -> Json:
     """Dollars of a function's own work and of what it asked for."""
     memory, counts = memory_of(function), work.counts
     platform, lines = platform_log(function)
-    logged = work.printed + LINE_BYTES * work.lines
+    logged: float = work.printed + LINE_BYTES * work.lines
     logged += work.invocations * (platform + LINE_BYTES * lines)
     gb_seconds = work.invocations * work.billed_ms(memory) / 1000 * memory / 1024
     return {
