@@ -124,10 +124,11 @@ def happenings(draw: st.DrawFn) -> tuple[Source, Json]:
 JOINED = named(
     sent("identify", "", userId="42", anonymousId="a1", context={"device": {"id": "d1"}}), CRM
 )
+Requests = list[tuple[Source, list[Json]]]
 histories = st.lists(happenings(), min_size=1, max_size=8)
 
 
-def told(shop: Shop, history: list[tuple[Source, list[Json]]]) -> Any:
+def told(shop: Shop, history: Requests) -> Any:
     """What readers see after these requests."""
     for source, events in history:
         shop.send(source, *events)
@@ -137,11 +138,9 @@ def told(shop: Shop, history: list[tuple[Source, list[Json]]]) -> Any:
 
 
 @st.composite
-def requests(
-    draw: st.DrawFn, history: list[tuple[Source, Json]]
-) -> list[tuple[Source, list[Json]]]:
+def requests(draw: st.DrawFn, history: list[tuple[Source, Json]]) -> Requests:
     """The same events, some of them twice, in any order, cut into requests anyhow."""
-    cuts = []
+    cuts: Requests = []
     for source in (WEB, APP, CRM):
         events = [event for sender, event in history if sender is source]
         events += draw(st.lists(st.sampled_from(events), max_size=3)) if events else []
@@ -167,8 +166,8 @@ def test_any_cutting_duplication_order_and_retry_folds_to_the_same_profile(
 ) -> None:
     cuts = data.draw(requests(history))
     whole, once = Shop(), Shop()
-    tries = [data.draw(st.lists(st.sampled_from([0, 1, 90, 3000]), min_size=1)) for _ in cuts]
-    arrived = [request(whole, *cut, late) for cut, lates in zip(cuts, tries) for late in lates]
+    tries = st.lists(st.sampled_from([0, 1, 90, 3000]), min_size=1)
+    arrived = [request(whole, *cut, late) for cut in cuts for late in data.draw(tries)]
     arrived += data.draw(st.lists(st.sampled_from(arrived), max_size=3))
     for message in data.draw(st.permutations(arrived)):
         whole.unify(message)
