@@ -13,6 +13,7 @@ from candor import collection
 from candor.consent import Mechanism, State
 from candor.credentials import Role, Trust
 from candor.erasure import Store
+from candor.policy import Basis
 
 Json = dict[str, Any]
 Seconds = Annotated[int, Field(description="epoch seconds")]
@@ -259,6 +260,7 @@ class KeyFields(BaseModel):
     name: str
     source: str = ""
     trust: Trust | None = None
+    mapping: str = ""
     role: Role | None = None
     purposes: list[str] = []
 
@@ -294,6 +296,60 @@ class Counted(BaseModel):
 
 class Outcomes(Page[Counted]):
     pass
+
+
+class PolicyPurpose(BaseModel):
+    basis: Basis
+    description: str
+    sees_everything: bool
+
+
+class PolicyAttribute(BaseModel):
+    purposes: list[str]
+    sensitivity: Literal["personal", "special", "none"]
+    retention: str
+    erasure: Literal["shred"]
+
+
+class PolicyTrait(PolicyAttribute):
+    verify_within: int | None
+
+
+class PolicyEvent(PolicyAttribute):
+    properties: list[str]
+
+
+class PolicyIdentifier(PolicyAttribute):
+    priority: int
+    limit: int
+    known: bool
+    normaliser: Literal["trim", "lower", "digits"]
+    never: list[str]
+    sources: Annotated[list[str], Field(alias="from")]
+
+
+class Policy(BaseModel):
+    """policy.yaml as it is in force; times in days."""
+
+    version: Literal[1]
+    organization: str
+    contact: str
+    changed: date | None
+    purposes: dict[str, PolicyPurpose]
+    consent_categories: dict[str, list[str]]
+    retention: dict[str, int]
+    records: dict[str, int]
+    sources: dict[Literal["priority"], list[str]]
+    minimise: dict[Literal["ip", "user_agent"], str]
+    identifiers: dict[str, PolicyIdentifier]
+    never_identifiers: list[str]
+    traits: dict[str, PolicyTrait]
+    events: dict[str, PolicyEvent]
+    context: dict[Literal["keep", "use", "drop"], list[str]]
+    gpc: list[str]
+    imports: dict[str, Json]
+    webhooks: dict[str, Json]
+    hash: str
 
 
 class Keys(Page[ListedKey]):

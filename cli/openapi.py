@@ -37,6 +37,8 @@ class Call:
     parameters: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("token",)
     fails: tuple[int, ...] = (403,)
+    page: bool = False
+    """Whether it answers HTML to who prefers it."""
 
 
 WRITE_KEY = ("writeKey", "writeKeyBearer", "")
@@ -52,7 +54,8 @@ CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
     collect.settings: Call({200: answers.Settings}, keys=ANYBODY, fails=(404,)),
     api.count: Call({200: answers.Outcomes}),
-    collect.pixel: Call({200: "image/gif"}, None, ("data",), ("",), (404,)),
+    collect.pixel: Call({200: "image/gif"}, None, ("data",), ("",), (401, 404)),
+    api.show_policy: Call({200: answers.Policy}, keys=ANYBODY, fails=(), page=True),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
     api.choose: Call({200: answers.Done}, bodies.Choice, (), (*WRITE_KEY, "token")),
     privacy.request_erasure: Call(
@@ -219,7 +222,8 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     ]
     parameters += [{"$ref": f"#/components/parameters/{name}"} for name in call.parameters]
     never = (set() if body else {413}) | ({401} if call.keys == ANYBODY else set())
-    failing = sorted({*ANY_CALL, *call.fails} - never)
+    failing = sorted(({*ANY_CALL} - never) | {*call.fails})
+    page = {"text/html": {"schema": {"type": "string"}}} if call.page else {}
     described: Json = {
         "operationId": "_".join([method.lower(), *names]),
         "summary": summary,
@@ -227,7 +231,7 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
         "parameters": parameters,
         "requestBody": {"required": True, **_content(body)} if body else None,
         "responses": {
-            str(status): {"description": getattr(one, "__name__", one), **_content(one)}
+            str(status): {"description": getattr(one, "__name__", one), **_content(one, page)}
             for status, one in call.answers.items()
         }
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in failing},
@@ -235,11 +239,11 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     return {name: value for name, value in described.items() if value}
 
 
-def _content(model: Model | str) -> Json:
+def _content(model: Model | str, more: Json | None = None) -> Json:
     if isinstance(model, str):
         return {"content": {model: {"schema": {"type": "string", "contentEncoding": "base64"}}}}
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
-    return {"content": {"application/json": {"schema": schema}}}
+    return {"content": {"application/json": {"schema": schema}, **(more or {})}}
 
 
 def _plain(node: Any) -> Any:

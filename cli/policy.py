@@ -8,11 +8,23 @@ import json
 import re
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from candor.conversion import Conversion, Target
+from candor.imports import Layout
+from candor.webhooks import Form
 from cli import contradictions, explanations, places
 from cli.places import Mistake, Written
 from cli.problem import Problem
@@ -99,10 +111,68 @@ class Context(Strict):
     drop: list[str]
 
 
+class Mapped(Strict):
+    """How named values become an event (`candor.conversion`)."""
+
+    type: Literal["identify", "track"] = "identify"
+    event: str | None = None
+    map: dict[Annotated[str, Field(min_length=1)], str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def can_be_converted(self) -> Self:
+        if (self.type == "track") != (self.event is not None):
+            raise ValueError("`event` goes with type: track")
+        Conversion.of(self.model_dump())
+        return self
+
+
+class Import(Mapped):
+    """How a CSV file is read (`candor.imports`)."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def can_be_read(self) -> Self:
+        Layout.of(self.model_dump())
+        targets = map(Target.of, self.map.values())
+        if self.type == "track" and ("timestamp",) not in {target.path for target in targets}:
+            raise ValueError("map: no column goes to `timestamp`, and an event says when it was")
+        return self
+
+
+class Fields(Strict):
+    """A list of pairs that is read as one object: where it lies, and in each pair what."""
+
+    path: str
+    name: str
+    value: str
+
+
+class Webhook(Mapped):
+    """How the body of a signed webhook is read (`candor.webhooks`)."""
+
+    each: str
+    where: dict[str, str | int | bool] = {}
+    id: str
+    time: str
+    fields: Fields | None = None
+    max_age_hours: int = Field(default=36, ge=1, le=168)
+
+    @model_validator(mode="after")
+    def can_be_found(self) -> Self:
+        Form.of(self.model_dump())
+        return self
+
+
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
 class Policy(Strict):
     version: Literal[1]
     organization: str
     contact: str
+    changed: date | None = None
     purposes: dict[str, Purpose]
     consent_categories: dict[str, list[str]]
     retention: dict[str, Days]
@@ -116,6 +186,8 @@ class Policy(Strict):
     events: dict[str, Event]
     context: Context
     gpc: list[str] = []
+    imports: dict[Slug, Import] = {}
+    webhooks: dict[Slug, Webhook] = {}
 
 
 class Wrong(ValueError):
@@ -183,7 +255,7 @@ def _in_order(found: list[Mistake]) -> list[Mistake]:
 
 
 def _compiled(policy: Policy) -> dict[str, Any]:
-    compiled = policy.model_dump(by_alias=True)
+    compiled = policy.model_dump(by_alias=True, mode="json")
     canonical = json.dumps(compiled, sort_keys=True, separators=(",", ":"))
     return {**compiled, "hash": hashlib.sha256(canonical.encode()).hexdigest()[:16]}
 

@@ -5,10 +5,11 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from cli import places, policy
+from cli import places, policy, proposals
+from cli.api import Api
 from cli.places import Mistake
 from cli.screen import Screen, text
-from cli.target import ROOT
+from cli.target import ROOT, load_stack
 
 
 def check(options: argparse.Namespace, screen: Screen) -> int:
@@ -23,6 +24,44 @@ def check(options: argparse.Namespace, screen: Screen) -> int:
         screen.note(f"{path} has no mistakes.")
     screen.answer({"file": str(path), "mistakes": [asdict(one) for one in mistakes]})
     return 1 if mistakes else 0
+
+
+def suggest(options: argparse.Namespace, screen: Screen) -> int:
+    """Propose entries for what was seen and stripped."""
+    path = own()
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    counted = api.staff("admin", "GET", "/outcomes").get("data", [])
+    keys = api.staff("admin", "GET", "/keys").get("data", [])
+    text_, compiled = places.text_of(path), policy.read(path)
+    names = proposals.seen(counted, {str(one["id"]): str(one["name"]) for one in keys})
+    new = proposals.unknown(compiled, names)
+    made = proposals.propose(compiled, text_, new)
+    left_out = sum(not proposals.can_be_named(one) for one in names)
+    for line in [*DECIDE, *proposals.written(made)] if made else ():
+        screen.line(line)
+    for one in (one for one in new if one.where == "fields"):
+        screen.warn(f"`{one.name}` stands beside an event's own fields, {one}. {AS_PROPERTY}")
+    if left_out:
+        screen.warn(f"{left_out} more cannot be names: too long, empty, or not safe to show.")
+    if not new:
+        screen.note(f"{path} names everything that came in the last days.")
+    screen.answer(
+        {
+            "names": [asdict(one) for one in new],
+            "left_out": left_out,
+            "proposals": [asdict(one) for one in made],
+            "yaml": "\n".join(proposals.written(made)),
+        }
+    )
+    return 0
+
+
+DECIDE = (
+    "# Decide of each whether you need it, for which purpose and how long, before you paste it:",
+    "# this is only the narrowest choice. What you do not paste stays stripped.",
+    "",
+)
+AS_PROPERTY = "It can only be kept as a property or a trait: change what sends it."
 
 
 def own() -> Path:

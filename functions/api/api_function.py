@@ -1,12 +1,14 @@
 """Reading profiles, each read with a purpose and an audit event; and explicit consent choices."""
 
+import hashlib
+import json
 from typing import Any
 
 from candor import audit, bodies, consents, credentials, outcomes, profiles
 from candor.credentials import Trust
 from candor.profiles import View
 from candor.telemetry import Telemetry
-from candor.web import Answer, Request, serve
+from candor.web import Answer, Request, prefers_html, serve
 from candor.wiring import Wiring
 
 wiring = Wiring()
@@ -100,13 +102,35 @@ def choose(request: Request) -> Answer:
     return Answer({"success": True})
 
 
+def show_policy(request: Request) -> Answer:
+    """What is kept about people, why and how long: for anyone, as JSON or as a page."""
+    policy = wiring.policy
+    headers = {"Content-Type": "application/json", "Vary": "Accept"}
+    headers["Cache-Control"] = f"public, max-age={POLICY_SECONDS}"
+    if prefers_html(request.headers.get("accept", "")):
+        from candor import notice
+
+        written = notice.page(policy.document)
+        headers |= notice.HEADERS
+    else:
+        written = json.dumps(policy.document, separators=(",", ":"))
+    # The hash alone would keep a page that was written differently from being noticed.
+    headers["ETag"] = f'"{policy.hash}-{hashlib.sha256(written.encode()).hexdigest()[:8]}"'
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Answer("", 304, headers)
+    return Answer(written, headers=headers)
+
+
 SERVER: Trust = "server"
+POLICY_SECONDS = 300
+"""How long anybody may go on showing the policy that was."""
 COUNTED_DAYS = 7
 READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
 ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | {
     ("POST", "/profiles/query"): query,
     ("GET", "/outcomes"): count,
     ("POST", "/consents"): choose,
+    ("GET", "/policy"): show_policy,
 }
 
 

@@ -1,9 +1,14 @@
-"""POST /v1/batch and the other collection calls: check, strip, one message to the queue, answer."""
+"""POST /v1/batch and the other collection calls: check, strip, one message to the queue, answer.
+
+So become files in the drop bucket, of which a queue of its own tells.
+"""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 from candor import analytics_js, collection, credentials
+from candor.credentials import Source
 from candor.errors import NotFound, Refused
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, preflight, serve
@@ -13,6 +18,8 @@ wiring = Wiring()
 telemetry = Telemetry(tail=wiring.tail)
 IMAGE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """A transparent GIF of one pixel."""
+RESERVE_MS = 10_000
+"""Go on with a file by another message when there is less time left."""
 
 
 def collect(request: Request) -> Answer:
@@ -60,6 +67,43 @@ def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
     return collected.answer()
 
 
+def _import(
+    body: dict[str, Any], source: Source, before: list[dict[str, Any]]
+) -> collection.Collected:
+    """Take a batch that was no request, and count what was refused of it before with it."""
+    now, keep = wiring.clock(), wiring.keep_unnamed
+    collected = collection.collect(body, "batch", wiring.policy, now, keep_unnamed=keep)
+    counted = replace(collected, refused=[*collected.refused, *before])
+    message = collection.message(counted, body, source, now)
+    if collected.events or "counts" in message:
+        _queue(message)
+    return collected
+
+
+def _read_drops(records: list[dict[str, Any]], context: Any) -> dict[str, Any]:
+    """Read the files that lie in the drop bucket."""
+    from candor.drops import Drops, read  # a request needs none of it
+
+    def more() -> bool:
+        return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
+
+    drops = Drops(
+        wiring.drop_bucket,
+        wiring.drop_queue,
+        wiring.credentials,
+        wiring.policy,
+        lambda *batch: _import(*batch).refused,
+    )
+    failed = []
+    for record in records:
+        try:
+            telemetry.done("dropped", lines=read(record["body"], drops, more))
+        except Exception as error:  # noqa: BLE001  its text may be personal
+            telemetry.fault(error)
+            failed.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failed}
+
+
 def _queue(message: dict[str, Any]) -> None:
     wiring.events_queue.send(wiring.transit.seal(message))
 
@@ -72,4 +116,6 @@ ROUTES = (
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    if "Records" in event:
+        return _read_drops(event["Records"], context)
     return serve(event, ROUTES, telemetry.fault)

@@ -76,7 +76,7 @@ def list_requests(request: Request) -> Answer:
 def create_key(request: Request) -> Answer:
     """Issue a write key to a source, or a token to staff; it is shown this once."""
     principal = _principal(request, "keys")
-    spec = bodies.parse(bodies.Credential, request.json()).root.model_dump()
+    spec = bodies.parse(bodies.Credential, request.json()).root.model_dump(exclude_none=True)
     credentials.check(spec, wiring.policy)
     id_, key = credentials.issue(wiring.rows, spec, wiring.clock())
     _tell(principal, "key.created", request=id_)

@@ -6,65 +6,87 @@ python -m tests.bench --profile 100/1      the functions that take the time of a
 """
 
 import argparse
+import json
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 from rich.console import Console
-from rich.table import Table
 
-from tests.bench import cpu
+from cli.target import LOCAL
+from tests.bench import cold, counting, cpu, freshness, growth, report
+from tests.bench.meter import Meter
+from tests.bench.report import Json
 from tests.bench.stack import Stack
-from tests.bench.traffic import SHAPES, TRUSTS, Shape, Trust
+from tests.bench.traffic import KINDS, SHAPES, Shape
+from tests.bench.way import Way, known_people
 
-PARTS = ("cpu",)
+PARTS = ("cpu", "growth", "freshness", "cold")
+NEW = (Shape(100, 100), Shape(1, 1))
+"""Shapes whose requests are all of people that were never seen."""
 
 
 def main() -> int:
     options = _options()
-    screen = Console(highlight=False, width=150)
+    parts = [options.only] if options.only else PARTS
+    screen, progress = Console(highlight=False, width=200), Console(stderr=True, highlight=False)
+    began = time.monotonic()
+
+    def tick(doing: str) -> None:
+        progress.print(f"{time.monotonic() - began:5.0f} s  {doing}", style="dim")
+
+    tick("starting an emulator, deploying the stack to it")
     with tempfile.TemporaryDirectory(prefix="candor-bench-") as home, Stack(Path(home)) as stack:
+        found: Json = report.machine()
+        if "freshness" in parts and not options.profile:
+            found["freshness_seconds"] = freshness.measure(stack, tick)
         stack.switch(on=False)
         if options.profile:
             shape = next(one for one in SHAPES if str(one) == options.profile)
-            cpu.profile(stack, shape, options.trust)
+            cpu.profile(Way(stack), shape, options.source)
             return 0
-        found = cpu.measure(stack, options.rounds)
-        _show_cpu(screen, found)
+        if "cold" in parts:
+            found["cold_start"] = cold.measure(stack, tick)
+            found["cold_start_ratio"] = found["cold_start"]["ratio"]
+        if "cpu" in parts:
+            found |= _events(stack, tick, options.rounds)
+        if "growth" in parts:
+            found["growth"] = growth.measure(stack, tick, options.rounds)
+    found["goals"] = [goal._asdict() for goal in report.goals(found)]
+    screen.print(report.shown(found))
+    if not options.only:
+        LOCAL.mkdir(exist_ok=True)
+        (LOCAL / "bench.json").write_text(json.dumps(found, indent=2) + "\n")
+        screen.print(f"{time.monotonic() - began:.0f} s; all figures are in .local/bench.json")
     return 0
 
 
-def _show_cpu(screen: Console, found: dict[tuple[Shape, Trust], cpu.Measured]) -> None:
-    heads = ("shape", "from", "events/s/core", "collect", "unify", "floor µs/event", "× floor")
-    more = ("calls", "read units", "write units", "stored bytes", "steps")
-    table = Table(*heads, *more)
-    for (shape, trust), one in found.items():
-        counts = list(one.counts.values())
-        table.add_row(
-            str(shape),
-            trust,
-            f"{one.per_core_second:,.0f}",
-            *(f"{1e6 * median(part):.1f}" for part in (one.collect, one.unify, one.floor)),
-            f"{one.to_floor:.1f}",
-            " + ".join(str(each.calls.total()) for each in counts),
-            f"{sum(each.read_units for each in counts):g}",
-            f"{sum(each.write_units for each in counts):g}",
-            str(sum(each.event_bytes for each in counts)),
-            " + ".join(str(each.steps) for each in counts),
-        )
-    screen.print(table)
-    for (shape, trust), one in found.items():
-        for name, each in one.counts.items():
-            calls = ", ".join(f"{count} {call}" for call, count in each.calls.items())
-            screen.print(f"{shape} {trust} {name}: {calls}")
+def _events(stack: Stack, tick: Callable[[str], None], rounds: int) -> Json:
+    """Dollars, CPU and counts of every shape from every source, and of people who are new."""
+    way, meter = Way(stack), Meter(stack.client("dynamodb"))
+    traffic = {kind: known_people(way, kind, cpu.PEOPLE) for kind in KINDS}
+    counted = {}
+    for shape in SHAPES:
+        for kind in KINDS:
+            tick(f"counting {shape} from {kind}")
+            counted[shape, kind] = counting.count(way, meter, traffic[kind], shape)
+    measured = cpu.measure(way, traffic, counted, rounds, tick)
+    found = report.of_events(counted, measured)
+    found["others"] = report.others(found["dollars_per_million"])
+    return found
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--profile", choices=[str(shape) for shape in SHAPES])
-    parser.add_argument("--trust", choices=TRUSTS, default="server")
+    parser.add_argument("--source", choices=KINDS, default="server", help="for --profile")
     parser.add_argument("--rounds", type=int, default=cpu.ROUNDS)
     return parser.parse_args()
 

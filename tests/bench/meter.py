@@ -37,8 +37,8 @@ class Counts:
     object_bytes: int = 0
     event_bytes: int = 0
     """Of the items put into the events table."""
-    waits: list[tuple[float, float]] = field(default_factory=list)
-    """When each call began and ended."""
+    waits: list[tuple[float, float, str]] = field(default_factory=list)
+    """When each call began and ended, and its service."""
 
     @property
     def read_units(self) -> float:
@@ -49,14 +49,16 @@ class Counts:
         return float(sum(self.writes.values()))
 
     @property
-    def steps(self) -> int:
-        """Calls that had to wait for another one: those at the same time count once."""
-        steps, until = 0, 0.0
-        for began, ended in sorted(self.waits):
+    def steps(self) -> dict[str, int]:
+        """By service, the calls that had to wait for another one: of those that ran at the same
+        time the first counts."""
+        steps: Counter[str] = Counter()
+        until = 0.0
+        for began, ended, service in sorted(self.waits):
             if began >= until:
-                steps += 1
+                steps[service] += 1
             until = max(until, ended)
-        return steps
+        return dict(steps)
 
 
 class Meter:
@@ -72,10 +74,9 @@ class Meter:
         """What was put into queues and written, to be replayed."""
 
     @contextmanager
-    def counting(self) -> Iterator[Counts]:
-        """Counts from nought what happens inside."""
-        self.counts, self.sent = Counts(), []
-        meter = self
+    def counting(self, counts: Counts) -> Iterator[None]:
+        """Adds what happens inside to `counts`."""
+        self.counts, meter = counts, self
 
         def call(client: BaseClient, operation: str, params: Json) -> Any:
             if getattr(meter._busy, "yes", False):
@@ -84,7 +85,7 @@ class Meter:
 
         BaseClient._make_api_call = call  # type: ignore[attr-defined]
         try:
-            yield self.counts
+            yield
         finally:
             BaseClient._make_api_call = _call  # type: ignore[attr-defined]
 
@@ -94,6 +95,8 @@ class Meter:
         if dynamodb:
             params = {**params, "ReturnConsumedCapacity": "TOTAL"}
         targets = _targets(operation, params) if dynamodb else []
+        # The call makes a file of it.
+        body = len(params["Body"]) if operation == "PutObject" else 0
         before = self._images(targets)
         began = time.monotonic()
         answer: Any = {}
@@ -109,14 +112,14 @@ class Meter:
             with self._lock:
                 counts = self.counts
                 counts.calls[f"{service} {operation}"] += 1
-                counts.waits.append((began, ended))
+                counts.waits.append((began, ended, service))
                 if dynamodb:
                     self._dynamodb(operation, params, answer, targets, before)
                 elif service == "sqs":
                     self._sqs(operation, params)
                 elif operation == "PutObject":
                     counts.objects += 1
-                    counts.object_bytes += len(params["Body"])
+                    counts.object_bytes += body
         return answer
 
     def _dynamodb(

@@ -37,6 +37,7 @@ class Stack:
             endpoint = self._ministack.endpoint
             target = Target(self._home / "local", "local", endpoint, ours=False)
             self.facts: dict[str, Any] = running.up(target, QUIET).stack
+            self.layer = target.local / f"sam-{target.name}" / "build" / "Layer" / "python"
             os.environ["AWS_ENDPOINT_URL"] = endpoint
             self.client = cache(clients_for(endpoint))
             self.outputs: dict[str, str] = self.facts["outputs"]
@@ -51,13 +52,16 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self._ministack.kill()
 
-    def function(self, name: str) -> Function:
-        """A deployed function, in this process, with the variables it was deployed with."""
+    def variables(self, name: str) -> dict[str, str]:
+        """What a function was deployed with, but as it would be on AWS."""
         deployed = self.client("lambda").get_function_configuration(
             FunctionName=self.outputs[f"{name.capitalize()}Function"]
         )
-        variables = deployed["Environment"]["Variables"] | AS_ON_AWS
-        return Function(name, variables, time.time, self.said)
+        return {**deployed["Environment"]["Variables"], **AS_ON_AWS}
+
+    def function(self, name: str, **others: str) -> Function:
+        """A deployed function, in this process; `others` are variables of ours."""
+        return Function(name, self.variables(name) | others, time.time, self.said)
 
     def switch(self, *, on: bool) -> None:
         """Lets the emulator's own functions read the queues and the stream, or not."""

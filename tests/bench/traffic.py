@@ -14,8 +14,10 @@ from random import Random
 from typing import Any, Literal, NamedTuple
 
 Json = dict[str, Any]
-Trust = Literal["server", "client"]
-TRUSTS: tuple[Trust, ...] = ("server", "client")
+Kind = Literal["server", "browser", "signed in"]
+"""Who sends: a server for a person that it knows; a browser of somebody unknown, whose banner
+speaks in each event; the same browser once its person has signed in, which names both."""
+KINDS: tuple[Kind, ...] = ("server", "browser", "signed in")
 VISIT: Json = json.loads(Path(__file__).with_name("visit.json").read_text())
 ORDERS = 100
 """One event in so many is an order, which is kept longer and so lies in a bundle of its own."""
@@ -50,8 +52,8 @@ SHAPES = (Shape(100, 1), Shape(100, 100), Shape(20, 1), Shape(1, 1))
 class Traffic:
     """Requests of one source, each for people who come round in turn. `key` is its write key."""
 
-    def __init__(self, trust: Trust, key: str, people: list[str], seed: int = 1) -> None:
-        self.trust, self._key, self._people = trust, key, people
+    def __init__(self, kind: Kind, key: str, people: list[str], seed: int = 1) -> None:
+        self.kind, self._key, self._people = kind, key, people
         self._random = Random(seed)  # noqa: S311
         self._turn = self._sent = 0
 
@@ -86,12 +88,17 @@ class Traffic:
             properties["products"] = [self._line() for _ in range(kind["products"])]
         for name in properties.keys() & {"cart_id", "order_id"}:
             properties[name] = self._random.randbytes(6).hex()
-        event = {**VISIT[self.trust], "event": kind["event"], "properties": properties}
+        around = VISIT["server" if self.kind == "server" else "browser"]
+        event = {**around, "event": kind["event"], "properties": properties}
         if consent:
             event["context"] = event["context"] | {"consent": {"categoryPreferences": consent}}
-        who = "userId" if self.trust == "server" else "anonymousId"
+        names = {
+            "server": {"userId": person},
+            "browser": {"anonymousId": f"device-of-{person}"},
+            "signed in": {"userId": person, "anonymousId": f"device-of-{person}"},
+        }
         id_ = str(uuid.UUID(bytes=self._random.randbytes(16), version=4))
-        return event | {who: person, "messageId": id_, "timestamp": _iso(at)}
+        return event | names[self.kind] | {"messageId": id_, "timestamp": _iso(at)}
 
     def _product(self) -> Json:
         chance = self._random

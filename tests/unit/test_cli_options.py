@@ -63,6 +63,7 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "reset",
         "status --json",
         "tail --since 60 --seconds 1",
+        "import people.csv --mapping hubspot_contacts --dry-run",
         "keys create shop --source website",
         "keys create Ann --role analyst --purposes analytics,service",
         "keys list",

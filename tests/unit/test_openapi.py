@@ -226,6 +226,10 @@ def test_answers_to_privacy_requests_are_as_described(call: Caller) -> None:
     call("GET", "/privacy/requests", key=call.served.token("analyst"), status=403)
 
 
+def test_the_policy_is_as_described(call: Caller) -> None:
+    assert call("GET", "/policy") == call.served.shop.policy.document
+
+
 def test_answers_about_keys_are_as_described(call: Caller) -> None:
     admin = call.served.token("admin")
     source = {"kind": "source", "name": "shop", "source": "website", "trust": "client"}

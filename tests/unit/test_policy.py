@@ -46,7 +46,7 @@ def edited(change: Callable[[Yaml], object]) -> str:
 
 def written_out(written: Yaml) -> str:
     """As YAML, without the file's anchors."""
-    text: str = yaml.safe_dump(json.loads(json.dumps(written)))
+    text: str = yaml.safe_dump(json.loads(json.dumps(written, default=str)))
     return text
 
 
@@ -61,7 +61,7 @@ ANNOTATIONS = [
 def test_an_attribute_that_leaves_out_one_annotation_is_found(
     kind: str, name: str, field: str
 ) -> None:
-    written = json.loads(json.dumps(yaml_of_the_shop()))
+    written = json.loads(json.dumps(yaml_of_the_shop(), default=str))
     del written[kind][name][field]
 
     _, mistakes = examine(Written(written))

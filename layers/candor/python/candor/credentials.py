@@ -5,6 +5,7 @@ A key is 32 random bytes, so a plain SHA-256 of it is safe to store and tells no
 
 import base64
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ LISTED_DAYS = 90
 """How long a revoked key is still listed."""
 HIDDEN = frozenset({"pk", "due", "ttl", "salt", "secret"})
 """Attributes of a credential that no listing shows."""
+WEBHOOK = "webhook"
+"""The kind of source whose key is part of an address, so that it opens nothing else."""
 WRITE_KEY, TOKEN = "wk_", "tk_"
 """What keys start with, so that a person can tell them apart."""
+_ID = re.compile(r"[0-9a-f]{32}")
 Trust = Literal["client", "server", "verified"]
 Role = Literal["admin", "dpo", "analyst", "marketer"]
 
@@ -44,6 +48,8 @@ class Source:
     trust: Trust
     secret: str | None = None
     """Shared with the sender, who proves identities or signs webhooks with it."""
+    mapping: str | None = None
+    """Of a webhook: the entry of `webhooks` in the policy by which its bodies are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,14 @@ class Principal:
 
 
 def check(spec: Mapping[str, Any], policy: Policy) -> None:
-    """Raises Refused for a token that could never read anything."""
+    """Raises Refused for a token that could never read anything, a webhook that nobody reads."""
+    mapping, webhook = spec.get("mapping"), spec.get("source") == "webhook"
+    if webhook != (mapping is not None) or (webhook and mapping not in policy.webhooks):
+        named = ", ".join(sorted(policy.webhooks)) or "none"
+        text = f"A webhook, and no other source, has a `mapping` of the policy's: {named}."
+        raise Refused("unknown_mapping", text)
+    if webhook and spec["trust"] != "server":
+        raise Refused("bad_trust", "A webhook's trust is `server`: its signature proves it.")
     purposes = spec.get("purposes", ())
     unknown = sorted(set(purposes) - set(policy.purposes))
     if unknown or (spec["kind"] == "token" and "read" in MAY[spec["role"]] and not purposes):
@@ -85,7 +98,7 @@ def check(spec: Mapping[str, Any], policy: Policy) -> None:
 def issue(rows: Rows, spec: Mapping[str, Any], now: float) -> tuple[str, str]:
     """Make a credential and return its id and its key, which is nowhere stored.
 
-    `spec` is {"kind": "source", "name", "source", "trust"} or
+    `spec` is {"kind": "source", "name", "source", "trust", "mapping" of a webhook} or
     {"kind": "token", "name", "role", "purposes"}.
     """
     prefix = WRITE_KEY if spec["kind"] == "source" else TOKEN
@@ -144,9 +157,23 @@ class Credentials:
     def source(self, headers: Mapping[str, str], in_body: object = None) -> Source:
         """The source whose write key came as Basic user name, Bearer token or `writeKey`."""
         found = self.known(presented(headers) or in_body)
-        if found is None:
+        if found is None or found.kind == WEBHOOK:
             raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
         return found
+
+    def webhook(self, key: str) -> Source:
+        """The webhook whose write key stands in the path, known to whoever sees its address."""
+        found = self.known(key)
+        if found is None or found.kind != WEBHOOK:
+            raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
+        return found
+
+    def trusted(self, id_: str) -> Source:
+        """The source with this id, where it may speak for people. Its key was not presented."""
+        row = self._cached(id_) if _ID.fullmatch(id_) else None
+        if row is None or row["kind"] != "source" or row["trust"] != "server":
+            raise Unauthenticated("unknown_source", "There is no source of trust server like this.")
+        return Source(id_, row["name"], row["source"], row["trust"])
 
     def known(self, key: object) -> Source | None:
         """The source with this write key, unless it is revoked."""
@@ -156,7 +183,7 @@ class Credentials:
         secret = row.get("secret")
         if secret:
             secret = self._vault().open(row["salt"], secret, f"credentials/{id_}")
-        return Source(id_, row["name"], row["source"], row["trust"], secret)
+        return Source(id_, row["name"], row["source"], row["trust"], secret, row.get("mapping"))
 
     def principal(self, headers: Mapping[str, str]) -> Principal:
         row, id_ = self._row(presented(headers))
@@ -167,7 +194,11 @@ class Credentials:
     def _row(self, key: str | None) -> tuple[Row | None, str]:
         if not key or len(key) > 200 or not key.isascii():
             return None, ""
-        id_, now = _id(key), self._clock()
+        return self._cached(_id(key)), _id(key)
+
+    def _cached(self, id_: str) -> Row | None:
+        """A credential by its id, as it was within the last minute; None where it is revoked."""
+        now = self._clock()
         cached = self._cache.get(id_)
         if cached is None or cached[0] <= now:
             if len(self._cache) > 1000:
@@ -176,7 +207,7 @@ class Credentials:
             row = self._rows.get([address]).get(address)
             cached = self._cache[id_] = (now + CACHED_SECONDS, row)
         row = cached[1]
-        return (None if row is None or "revoked" in row else row), id_
+        return None if row is None or "revoked" in row else row
 
 
 def _id(key: str) -> str:

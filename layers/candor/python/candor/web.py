@@ -85,6 +85,24 @@ def preflight(_: Request) -> Answer:
     return Answer({}, headers=PREFLIGHT)
 
 
+def prefers_html(accept: str) -> bool:
+    """Whether an Accept header would rather have HTML than JSON (RFC 9110, section 12.5.1)."""
+    weights: dict[str, float] = {}
+    for one in accept.lower().split(","):
+        media, *parameters = (part.strip() for part in one.split(";"))
+        stated = [part[2:] for part in parameters if part.startswith("q=")]
+        try:
+            weights[media] = float(stated[0]) if stated else 1.0
+        except ValueError:
+            continue
+
+    def weight(*ranges: str) -> float:
+        return next((weights[one] for one in ranges if one in weights), 0.0)
+
+    html = weight("text/html", "text/*", "*/*")
+    return html > weight("application/json", "application/*", "*/*")
+
+
 def _request(event: Mapping[str, Any]) -> Request:
     body = (event.get("body") or "").encode(errors="surrogatepass")
     if event.get("isBase64Encoded"):

@@ -1,0 +1,278 @@
+"""What was measured, as the document that is written and as the tables that are shown."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from statistics import median
+from typing import Any, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tests.bench import costs
+from tests.bench.counting import Asked, Counted
+from tests.bench.cpu import Measured
+from tests.bench.growth import flat
+from tests.bench.traffic import KINDS, SHAPES, Kind, Shape
+
+Json = dict[str, Any]
+Each = tuple[Shape, Kind]
+
+DOLLARS = {"100/1": 0.15, "100/100": 1.25, "20/1": 0.40, "1/1": 6.00}
+EVENTS = {"100/1": 8_000, "100/100": 2_000}
+GROWN = 1.10
+FRESH_SECONDS = 1.0
+GOAL_KINDS: tuple[Kind, ...] = KINDS
+"""A goal holds for the dearest and the slowest of these."""
+
+
+class Goal(NamedTuple):
+    name: str
+    limit: float
+    measured: float
+    met: bool
+
+
+def of_events(counted: dict[Each, Counted], measured: dict[Each, Measured]) -> Json:
+    """Dollars, speed and the counts that they come from."""
+    found: Json = {"dollars_per_million": {}, "events_per_core_second": {}, "by_source": {}}
+    for shape in SHAPES:
+        by_kind = {}
+        for kind in KINDS:
+            by_kind[kind] = _of_one(counted[shape, kind], measured[shape, kind])
+        goals = [by_kind[kind] for kind in GOAL_KINDS]
+        found["by_source"][str(shape)] = by_kind
+        found["dollars_per_million"][str(shape)] = max(each["dollars"]["total"] for each in goals)
+        found["events_per_core_second"][str(shape)] = min(
+            each["events_per_core_second"] for each in goals
+        )
+    return found
+
+
+def _of_one(counted: Counted, measured: Measured) -> Json:
+    collect, unify = median(measured.collect), median(measured.unify)
+    parts = counted.dollars(collect, unify)
+    busy = counted.dollars(collect, unify, messages=costs.BUSY_MESSAGES)
+    at = {a_day: counted.dollars(collect, unify, a_day=a_day) for a_day in costs.TRAFFIC}
+    events = counted.events
+    stored = counted.unify.counts.event_bytes
+    return {
+        "dollars": {"total": sum(parts.values()), **parts},
+        "dollars_when_behind": sum(busy.values()),
+        "dollars_at_events_a_day": {str(n): sum(each.values()) for n, each in at.items()},
+        "events_per_core_second": measured.per_core_second,
+        "cpu_us": {
+            "collect": 1e6 * collect,
+            "unify": 1e6 * unify,
+            "floor": 1e6 * median(measured.floor),
+        },
+        "times_the_floor": measured.to_floor,
+        "billed_ms": {
+            "collect": _billed("collect", counted, counted.collect, collect),
+            "unify": _billed("unify", counted, counted.unify, unify),
+        },
+        "events": events,
+        "requests": counted.requests,
+        "bytes_an_event": {
+            "sent": counted.sent_bytes / events,
+            "queued": sum(counted.messages) / events,
+            "stored": stored / events,
+            "archived": counted.archive[costs.EVENTS_A_DAY].counts.object_bytes
+            / counted.archive[costs.EVENTS_A_DAY].records
+            * counted.records
+            / events,
+        },
+        "records": counted.records,
+        "records_a_batch": {n: a.records / a.batches for n, a in counted.archive.items()},
+        "counts": {
+            "collect": _counts(counted.collect),
+            "unify": _counts(counted.unify),
+            "archive": _counts(counted.archive[costs.EVENTS_A_DAY]),
+        },
+    }
+
+
+def _billed(name: str, counted: Counted, asked: Asked, cpu: float) -> float:
+    work = asked.work(counted.requests, cpu * counted.events)
+    return work.billed_ms(costs.memory_of(name))
+
+
+def _counts(asked: Asked) -> Json:
+    counts = asked.counts
+    return {
+        "calls": dict(counts.calls),
+        "one_after_another": counts.steps,
+        "read_units": dict(counts.reads),
+        "write_units": dict(counts.writes),
+        "write_units_returned": counts.written,
+        "sqs_requests": dict(counts.sqs),
+        "objects": counts.objects,
+        "printed_bytes": asked.printed,
+        "printed_lines": asked.lines,
+    }
+
+
+def others(dollars: Json) -> Json:
+    """What a million events cost elsewhere, by list."""
+    listed = costs.PRICES["others"]
+    return {
+        "segment_250_events_a_user": costs.segment(250, 100_000),
+        "segment_25_events_a_user": costs.segment(25, 100_000),
+        "rudderstack": costs.rudderstack(),
+        "sources": {name: [one["source"], one["seen"]] for name, one in listed.items()},
+    }
+
+
+def machine() -> Json:
+    return {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def goals(found: Json) -> Iterator[Goal]:
+    """Each goal that was measured, and whether it is met."""
+    for shape, limit in DOLLARS.items():
+        if "dollars_per_million" in found:
+            value = found["dollars_per_million"][shape]
+            yield Goal(f"dollars a million events, {shape}", limit, value, value <= limit)
+    for shape, events in EVENTS.items():
+        if "events_per_core_second" in found:
+            value = found["events_per_core_second"][shape]
+            yield Goal(f"events a second and core, {shape}", events, value, value >= events)
+    for by, levels in found.get("growth", {}).items():
+        for name, most in (
+            ("calls", 1.0),
+            ("read_units", 1.0),
+            ("write_units", 1.0),
+            ("cpu_us", GROWN),
+        ):
+            value = flat(levels, name)
+            yield Goal(f"growth by {by}: {name}, most/least", most, value, value <= most + 1e-9)
+    if fresh := found.get("freshness_seconds"):
+        p99 = fresh["p99"]
+        yield Goal("seconds until readable, p99", FRESH_SECONDS, p99, p99 < FRESH_SECONDS)
+
+
+def shown(found: Json) -> RenderableType:
+    """Everything for people, in the order of what matters."""
+    tables = [
+        *([_dollars(found), _speed(found), _counted(found)] if "by_source" in found else []),
+        *([_first(found["first_contact"])] if "first_contact" in found else []),
+        *([_growth(found["growth"])] if "growth" in found else []),
+        *([_cold(found["cold_start"])] if "cold_start" in found else []),
+        _goals(found),
+    ]
+    return Group(*tables)
+
+
+def _dollars(found: Json) -> Table:
+    parts = [name for name in found["by_source"]["1/1"]["server"]["dollars"] if name != "total"]
+    table = Table("shape", "from", "total", *parts, "if behind", title="Dollars a million events")
+    for shape, kinds in found["by_source"].items():
+        for kind, one in kinds.items():
+            row = [f"{one['dollars'][part]:.4f}" for part in parts]
+            table.add_row(
+                shape,
+                kind,
+                f"{one['dollars']['total']:.3f}",
+                *row,
+                f"{one['dollars_when_behind']:.3f}",
+            )
+    return table
+
+
+def _speed(found: Json) -> Table:
+    heads = ("shape", "from", "events/s/core", "collect µs", "unify µs", "floor µs", "× floor")
+    table = Table(*heads, "billed ms", title="CPU an event, process time of this process")
+    for shape, kinds in found["by_source"].items():
+        for kind, one in kinds.items():
+            cpu, billed = one["cpu_us"], one["billed_ms"]
+            table.add_row(
+                shape,
+                kind,
+                f"{one['events_per_core_second']:,.0f}",
+                *(f"{cpu[part]:,.1f}" for part in ("collect", "unify", "floor")),
+                f"{one['times_the_floor']:.1f}",
+                f"{billed['collect']} + {billed['unify']}",
+            )
+    return table
+
+
+def _counted(found: Json) -> Table:
+    heads = ("shape", "from", "calls", "in turn", "read units", "write units", "returned")
+    table = Table(
+        *heads, "sent", "queued", "stored", "archived", title="Counted, a request; bytes an event"
+    )
+    for shape, kinds in found["by_source"].items():
+        for kind, one in kinds.items():
+            n, both = one["requests"], [one["counts"][name] for name in ("collect", "unify")]
+
+            def a_request(name: str, n: int = n, both: list[Json] = both) -> list[str]:
+                return [f"{sum(each[name].values()) / n:.4g}" for each in both]
+
+            table.add_row(
+                shape,
+                kind,
+                " + ".join(a_request("calls")),
+                " + ".join(a_request("one_after_another")),
+                " + ".join(a_request("read_units")),
+                " + ".join(a_request("write_units")),
+                f"{sum(each['write_units_returned'] for each in both) / n:.4g}",
+                *(f"{value:.0f}" for value in one["bytes_an_event"].values()),
+            )
+    return table
+
+
+def _first(first: Json) -> Table:
+    table = Table(
+        "shape",
+        "from",
+        "dollars",
+        "calls",
+        "read units",
+        "write units",
+        title="A million new people",
+    )
+    for shape, kinds in first.items():
+        for kind, one in kinds.items():
+            table.add_row(
+                shape,
+                kind,
+                f"{one['dollars']:.2f}",
+                *(f"{one[name]:.4g}" for name in ("calls", "read_units", "write_units")),
+            )
+    return table
+
+
+def _growth(growth: Json) -> Table:
+    table = Table(
+        "", "shape", "calls", "read units", "write units", "CPU µs", title="Growth, an event"
+    )
+    for by, levels in growth.items():
+        for name, shapes in levels.items():
+            for shape, one in shapes.items():
+                figures = ("calls", "read_units", "write_units")
+                row = [f"{one[figure]:.4g}" for figure in figures]
+                table.add_row(f"{int(name):,} {by}", shape, *row, f"{one['cpu_us']:.1f}")
+    return table
+
+
+def _cold(cold: Json) -> Table:
+    table = Table("function", "CPU ms", "× boto3 alone", title="Cold start")
+    for name, milliseconds in cold["milliseconds"].items():
+        table.add_row(name, f"{milliseconds:.0f}", f"{cold['ratio'].get(name, 1):.2f}")
+    return table
+
+
+def _goals(found: Json) -> Table:
+    table = Table("goal", "limit", "measured", "", title="Goals")
+    for goal in goals(found):
+        mark = Text("met", "green") if goal.met else Text("missed", "bold red")
+        table.add_row(goal.name, f"{goal.limit:g}", f"{goal.measured:,.3f}", mark)
+    return table
