@@ -80,6 +80,21 @@ BATCH = {"batch": [{"type": kind, **EVENTS[kind]} for kind in ("identify", "trac
 
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
+    collect.subscribe: Call(
+        {200: "text/plain"},
+        None,
+        ("hub.mode", "hub.verify_token", "hub.challenge"),
+        ANYBODY,
+        (401,),
+    ),
+    collect.receive: Call(
+        {200: answers.Collected},
+        answers.Signed,
+        ("signature",),
+        ANYBODY,
+        (401,),
+        example=json.loads((ROOT / "events/webhooks/lead-form.json").read_text()),
+    ),
     collect.settings: Call({200: answers.Settings}, keys=ANYBODY, fails=(404,)),
     collect.pixel: Call({200: "image/gif"}, None, ("data",), ANYBODY, (401, 404)),
     api.show_policy: Call({200: answers.Policy}, keys=ANYBODY, fails=(), page=True),
@@ -153,6 +168,17 @@ PARAMETERS: dict[str, Json] = {
         "description": "The event as JSON with its `writeKey`, in base64",
         "schema": {"type": "string"},
     },
+    "signature": {
+        "name": "X-Hub-Signature-256",
+        "in": "header",
+        "required": True,
+        "description": "`sha256=` and the body's HMAC-SHA256 under the shared secret, in hex",
+        "schema": {"type": "string"},
+    },
+    **{
+        name: {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
+        for name in ("hub.mode", "hub.verify_token", "hub.challenge")
+    },
     "verbose": {
         "name": "verbose",
         "in": "query",
@@ -167,6 +193,7 @@ INSIDE: dict[str, Json] = {
     },
     "id": {"schema": {"type": "string"}},
     "writeKey": {"schema": {"type": "string"}},
+    "key": {"schema": {"type": "string"}, "description": "The write key of a webhook"},
     "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
 }
 KEYS: dict[str, Json] = {

@@ -174,6 +174,8 @@ def test_every_example_works(call: Caller, document: Json) -> None:
     source = {"kind": "source", "name": "shop", "source": "website", "trust": "client"}
     mail = {"anonymousId": "d", "event": "Product Viewed", "context": says(analytics=True)}
     for path, verbs in document["paths"].items():
+        if path.startswith("/webhooks"):
+            continue  # called by machines that sign what they send
         for verb, operation in verbs.items():
             made = call("POST", "/keys", source, key=admin, status=201)
             variables = {
