@@ -49,10 +49,6 @@ class Batch(BaseModel):
     writeKey: str | None = None
 
 
-class Signed(RootModel[Json]):
-    """A webhook's body as its sender has it; the mapping of its source says what is read of it."""
-
-
 class Settings(BaseModel):
     """What analytics.js reads of its settings document. `integrations` has `Segment.io` only."""
 
@@ -75,6 +71,10 @@ class Document(BaseModel):
     servers: list[Json]
     paths: Json
     components: Json
+
+
+class Signed(RootModel[Json]):
+    """A webhook's body as its sender has it; the mapping of its source says what is read of it."""
 
 
 class Told(BaseModel):

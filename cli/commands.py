@@ -128,6 +128,12 @@ def parser() -> argparse.ArgumentParser:
 
     action(policy, "suggest", "Propose entries for what was seen and stripped.", "policy_commands")
 
+    diff = action(
+        policy, "diff", "Say what a change means for people and for stored data.", "policy_commands"
+    )
+    diff.add_argument("old", nargs="?", help="a file or a commit (default: what is deployed)")
+    diff.add_argument("new", nargs="?", help="a file or a commit (default: policy.yaml here)")
+
     profile = family("profile", "One person's profile.")
     show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")
     show.add_argument("identifier", help="type and value, like user_id:42")

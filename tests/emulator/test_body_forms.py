@@ -49,7 +49,7 @@ def post(api: Api, path: str, body: bytes, headers: dict[str, str]) -> Json:
 
 def test_json_is_taken_in_every_form_that_it_comes_in(api: Api) -> None:
     user = f"form-{secrets.token_hex(6)}"
-    expected = {}
+    expected, who = {}, ("user_id", user)
     for n, (media, shape, packed) in enumerate(product(MEDIA, (plain, form), PACKED)):
         if media is None and packed != "not":
             continue  # MiniStack makes text of a body without a type, which AWS does not
@@ -65,6 +65,6 @@ def test_json_is_taken_in_every_form_that_it_comes_in(api: Api) -> None:
             headers["Content-Encoding"] = "gzip"
         assert post(api, "/track", body, headers) == {"success": True}, (media, packed)
         expected[id_] = name
-    await_true("all are readable", lambda: len(events_of(api, user)) >= len(expected))
-    found = {event["messageId"]: event["properties"]["query"] for event in events_of(api, user)}
+    await_true("all are readable", lambda: len(events_of(api, who)) >= len(expected))
+    found = {event["messageId"]: event["properties"]["query"] for event in events_of(api, who)}
     assert found == expected

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candor import bundles, traits
@@ -84,7 +84,7 @@ def test_the_latest_fact_stands_however_late_an_older_one_arrives() -> None:
 
 # Anything twice, in any order, cut anyhow.
 
-CLIENTS = ("anonymousId", ["a1", "a2", "a3"])
+DEVICES = ("anonymous_id:a1", "anonymous_id:a2", "anonymous_id:a3", "device_id:d1")
 TRAITS = st.dictionaries(
     st.sampled_from(["name", "plan", "company"]),
     st.sampled_from(["x", "y", 1, None, ["z"]]),
@@ -124,10 +124,11 @@ def happenings(draw: st.DrawFn) -> tuple[Source, Json]:
 JOINED = named(
     sent("identify", "", userId="42", anonymousId="a1", context={"device": {"id": "d1"}}), CRM
 )
+Requests = list[tuple[Source, list[Json]]]
 histories = st.lists(happenings(), min_size=1, max_size=8)
 
 
-def told(shop: Shop, history: list[tuple[Source, list[Json]]]) -> Any:
+def told(shop: Shop, history: Requests) -> Any:
     """What readers see after these requests."""
     for source, events in history:
         shop.send(source, *events)
@@ -136,30 +137,54 @@ def told(shop: Shop, history: list[tuple[Source, list[Json]]]) -> Any:
     return shop.read_for_all(ANN)
 
 
-@given(histories, st.data())
-def test_duplicates_order_and_retries_change_nothing(
-    history: list[tuple[Source, Json]], data: st.DataObject
-) -> None:
-    requests = [(source, [event]) for source, event in history]
-    arrival = data.draw(st.permutations([*requests, *data.draw(st.permutations(requests))]))
-
-    assert told(Shop(), arrival) == told(Shop(), requests)
-
-
-@given(histories, st.data())
-def test_events_cut_differently_into_requests_read_the_same(
-    history: list[tuple[Source, Json]], data: st.DataObject
-) -> None:
-    cuts: list[tuple[Source, list[Json]]] = []
+@st.composite
+def requests(draw: st.DrawFn, history: list[tuple[Source, Json]]) -> Requests:
+    """The same events, some of them twice, in any order, cut into requests anyhow."""
+    cuts: Requests = []
     for source in (WEB, APP, CRM):
-        of_source = [event for sender, event in history if sender is source]
-        while of_source:
-            size = data.draw(st.integers(1, len(of_source)))
-            cuts.append((source, of_source[:size]))
-            overlap = data.draw(st.integers(0, 1)) if size > 1 else 0
-            of_source = of_source[size - overlap :]
+        events = [event for sender, event in history if sender is source]
+        events += draw(st.lists(st.sampled_from(events), max_size=3)) if events else []
+        events = draw(st.permutations(events))
+        while events:
+            size = draw(st.integers(1, len(events)))
+            cuts.append((source, events[:size]))
+            events = events[size:]
+    return cuts
 
-    assert told(Shop(), cuts) == told(Shop(), [(s, [e]) for s, e in history])
+
+def request(shop: Shop, source: Source, events: list[Json], late: int) -> Json:
+    """The message of a request that is received, and says that it was sent, so much later."""
+    shop.clock.now = NOW + late
+    stamp = sent("", "", ago=-late)["timestamp"]
+    return shop.message(source, *({**event, "sentAt": stamp} for event in events))
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(histories, st.data())
+def test_any_cutting_duplication_order_and_retry_folds_to_the_same_profile(
+    history: list[tuple[Source, Json]], data: st.DataObject
+) -> None:
+    cuts = data.draw(requests(history))
+    whole, once = Shop(), Shop()
+    tries = st.lists(st.sampled_from([0, 1, 90, 3000]), min_size=1)
+    arrived = [request(whole, *cut, late) for cut in cuts for late in data.draw(tries)]
+    arrived += data.draw(st.lists(st.sampled_from(arrived), max_size=3))
+    for message in data.draw(st.permutations(arrived)):
+        whole.unify(message)
+    for cut in cuts:
+        once.unify(request(once, *cut, 0))
+
+    seen = told(whole, [])
+    assert seen == told(Shop(), [(source, [event]) for source, event in history])
+    assert bundle_names(whole) == bundle_names(once), "a retry overwrites what it was"
+    ids = {event["messageId"] for _, event in history if event["type"] == "track"}
+    views = [whole.event_ids(who) for who in (ANN, *DEVICES) if whole.node(who)]
+    assert {id_ for view in views for id_ in view} == ids
+    assert all(len(set(view)) == len(view) for view in views)
+
+
+def bundle_names(shop: Shop) -> set[tuple[str, str]]:
+    return {(row["pk"], row["sk"]) for row in shop.rows.held("events")}
 
 
 def test_a_retried_batch_is_stored_once() -> None:
