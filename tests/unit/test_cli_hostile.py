@@ -197,4 +197,4 @@ def test_status_and_tail_show_what_they_are_given(capsys: pytest.CaptureFixture[
     Screen().show(picture(facts), tail.told(line))
     said = capsys.readouterr().out
     assert not OBEYED.search(said)
-    assert said.count("[/x][bold red]b") == 12
+    assert said.count("[/x][bold red]b") == 15
