@@ -166,15 +166,17 @@ def curl(document: Json, call: str, operation: Json) -> str:
     """A call that works, for a shell."""
     method, _, path = call.partition(" ")
     parameters = given(document, operation)
-    query = []
+    query, signed = list[str](), list[str]()
     for one in parameters:
         variable = "$" + re.sub(r"([A-Z])", r"_\1", one["name"]).upper()
         if one["in"] == "path":
             path = path.replace(f"{{{one['name']}}}", one.get("example", variable))
+        elif one["in"] == "header" and one.get("required"):
+            signed.append(f'-H "{one["name"]}: {one["example"]}"')
         elif one.get("required"):
-            query.append(f"?{one['name']}={variable}")
+            query.append(f"{'&' if query else '?'}{one['name']}={one.get('example', variable)}")
     verb = "" if method == "GET" else f"-X {method} "
-    parts = [f'curl {verb}"$API_URL/v1{path}{"".join(query)}"']
+    parts = [f'curl {verb}"$API_URL/v1{path}{"".join(query)}"', *signed]
     ways = [name for way in operation["security"] for name in way]
     if "writeKey" in ways:
         parts.append('-u "$WRITE_KEY:"')

@@ -152,6 +152,11 @@ PARTS: dict[str, Call] = {
 """Of `api.read`, which serves them all."""
 
 LIMIT = {"type": "integer", "minimum": 1, "maximum": profiles.MOST_LISTED}
+HANDSHAKE = {
+    "hub.mode": "subscribe",
+    "hub.verify_token": "$VERIFY_TOKEN",
+    "hub.challenge": "1158201444",
+}
 PARAMETERS: dict[str, Json] = {
     "purpose": {
         "name": "X-Purpose",
@@ -174,10 +179,17 @@ PARAMETERS: dict[str, Json] = {
         "required": True,
         "description": "`sha256=` and the body's HMAC-SHA256 under the shared secret, in hex",
         "schema": {"type": "string"},
+        "example": "sha256=$SIGNATURE",
     },
     **{
-        name: {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
-        for name in ("hub.mode", "hub.verify_token", "hub.challenge")
+        name: {
+            "name": name,
+            "in": "query",
+            "required": True,
+            "schema": {"type": "string"},
+            "example": example,
+        }
+        for name, example in HANDSHAKE.items()
     },
     "verbose": {
         "name": "verbose",

@@ -19,9 +19,11 @@ from cli.target import choose, load_stack
 QUEUES = {
     "events": "EventsQueueUrl",
     "audit": "AuditQueueUrl",
+    "drop": "DropQueueUrl",
     "events, failed": "EventsDlqUrl",
     "audit, failed": "AuditDlqUrl",
     "archive, failed": "ArchiveDlqUrl",
+    "drop, failed": "DropDlqUrl",
 }
 REDRIVE = "`candor dlq list` shows why; docs/operations.md says how to put it right."
 

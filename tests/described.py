@@ -36,13 +36,15 @@ class Caller:
     def __call__(
         self, method: str, path: str, body: Json | None = None, *, key: str = "", **more: Any
     ) -> Any:
-        """The answer's body. `more` are `status` (None: any success), `query` and `purpose`."""
+        """The answer's body. `more` are `status` (None: any success), `query`, `purpose` and
+        other `headers`."""
         resource = self._route(method, path)
         names = re.findall(r"{(\w+)}", resource)
         values = re.fullmatch(re.sub(r"{\w+}", "([^/]+)", resource), path)
         assert values is not None
         inside = dict(zip(names, values.groups(), strict=True))
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers |= more.get("headers", {})
         if "purpose" in more:
             headers["X-Purpose"] = more["purpose"]
         query = more.get("query") or {}

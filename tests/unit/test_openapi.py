@@ -1,6 +1,7 @@
 """openapi.json says what the code, the template and real answers say."""
 
 import argparse
+import hmac
 import json
 import re
 import shlex
@@ -172,13 +173,20 @@ def test_every_example_works(call: Caller, document: Json) -> None:
     body = {"type": "erasure", "subject": subject, "verified_by": "staff: passport"}
     request = call("POST", "/privacy/requests", body, key=dpo, status=202)["id"]
     source = {"kind": "source", "name": "shop", "source": "website", "trust": "client"}
+    hook = {"kind": "source", "name": "leads", "source": "webhook", "trust": "server"}
+    hook |= {"mapping": "lead_form"}
     mail = {"anonymousId": "d", "event": "Product Viewed", "context": says(analytics=True)}
     for path, verbs in document["paths"].items():
         if path.startswith("/webhooks"):
             continue  # called by machines that sign what they send
         for verb, operation in verbs.items():
-            made = call("POST", "/keys", source, key=admin, status=201)
+            spec = hook if path.startswith("/webhooks") else source
+            made = call("POST", "/keys", spec, key=admin, status=201)
+            shared = call("POST", f"/keys/{made['id']}/secret", {}, key=admin, status=201)
             variables = {
+                "$KEY": made["key"],
+                "$VERIFY_TOKEN": shared.get("verify_token", ""),
+                "$SIGNATURE": signature(operation, shared["secret"]),
                 "$API_URL/v1": "",
                 "$WRITE_KEY": made["key"],
                 "$TOKEN": admin if "admin" in operation.get("description", "") else dpo,
@@ -189,6 +197,14 @@ def test_every_example_works(call: Caller, document: Json) -> None:
             for variable, value in variables.items():
                 written = written.replace(variable, value)
             paste(call, written)
+
+
+def signature(operation: Json, secret: str) -> str:
+    """Of an operation's example as it is sent here."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    return hmac.new(
+        secret.encode(), json.dumps(content.get("example")).encode(), "sha256"
+    ).hexdigest()
 
 
 def paste(call: Caller, written: str) -> None:
@@ -207,6 +223,8 @@ def paste(call: Caller, written: str) -> None:
     purpose = {"purpose": headers["X-Purpose"]} if "X-Purpose" in headers else {}
     body = given.d and json.loads(given.d)
     path, _, query = given.path.partition("?")
-    more = purpose | ({"query": dict(parse_qsl(query))} if query else {})
+    more: Json = purpose | ({"query": dict(parse_qsl(query))} if query else {})
+    plain = {"Authorization", "Content-Type", "X-Purpose"}
+    more["headers"] = {name: value for name, value in headers.items() if name not in plain}
     told = call(given.X, path, body, key=bearer or given.u.rstrip(":"), status=None, **more)
     assert not isinstance(told, dict) or not {"refused", "stripped"} & told.keys()
