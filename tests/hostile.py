@@ -59,21 +59,21 @@ def misfits() -> Iterator[Json]:
     """Each call with each of its fields, however deep, replaced by each value."""
     for call in CALLS:
         whole = SHARED | call
-        for path in _paths(whole):
+        for path in paths(whole):
             for value in VALUES:
-                yield _replaced(whole, path, value)
+                yield replaced(whole, path, value)
 
 
-def _paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     if isinstance(tree, dict):
         for name, value in tree.items():
             yield (*path, name)
-            yield from _paths(value, (*path, name))
+            yield from paths(value, (*path, name))
 
 
-def _replaced(tree: Json, path: tuple[str, ...], value: Any) -> Json:
+def replaced(tree: Json, path: tuple[str, ...], value: Any) -> Json:
     name, *rest = path
-    return {**tree, name: _replaced(tree[name], tuple(rest), value) if rest else value}
+    return {**tree, name: replaced(tree[name], tuple(rest), value) if rest else value}
 
 
 def bodies() -> Iterator[tuple[str, bytes, set[int]]]:
