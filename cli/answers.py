@@ -7,7 +7,7 @@ Nothing at run time reads them; a test holds real answers against them.
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from candor import collection
 from candor.consent import Mechanism, State
@@ -60,6 +60,21 @@ class Settings(BaseModel):
     remotePlugins: list[Json]
     legacyVideoPluginsEnabled: bool
     analyticsNextEnabled: bool
+
+
+class Document(BaseModel):
+    """OpenAPI 3.1."""
+
+    openapi: str
+    info: Json
+    tags: list[Json]
+    servers: list[Json]
+    paths: Json
+    components: Json
+
+
+class Signed(RootModel[Json]):
+    """A webhook's body as its sender has it; the mapping of its source says what is read of it."""
 
 
 class Told(BaseModel):
@@ -277,6 +292,7 @@ class ListedKey(KeyFields):
 class Shared(BaseModel):
     id: str
     secret: str
+    verify_token: Annotated[str, Field(description="of a webhook: what its sender presents")] = ""
 
 
 class UnknownName(BaseModel):

@@ -99,13 +99,18 @@ def parser() -> argparse.ArgumentParser:
     create.add_argument("name", help="what or whom it is for, like 'web shop' or 'Ann'")
     kind = create.add_mutually_exclusive_group(required=True)
     kind.add_argument(
-        "--source", choices=("website", "app", "crm", "server"), help="a write key for a source"
+        "--source",
+        choices=("website", "app", "crm", "server", "webhook"),
+        help="a write key for a source",
     )
     kind.add_argument("--role", choices=ROLES, help="a token for a person or their program")
     create.add_argument(
         "--trust",
         choices=("client", "server"),
         help="client: the key is public (default for website and app); server: it is secret",
+    )
+    create.add_argument(
+        "--mapping", metavar="NAME", help="of a webhook: an entry of policy.yaml's webhooks"
     )
     create.add_argument(
         "--purposes", default="", metavar="P,…", help="what the token may read for, like analytics"
@@ -122,6 +127,12 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("file", nargs="?", metavar="FILE", help="instead of policy.yaml")
 
     action(policy, "suggest", "Propose entries for what was seen and stripped.", "policy_commands")
+
+    diff = action(
+        policy, "diff", "Say what a change means for people and for stored data.", "policy_commands"
+    )
+    diff.add_argument("old", nargs="?", help="a file or a commit (default: what is deployed)")
+    diff.add_argument("new", nargs="?", help="a file or a commit (default: policy.yaml here)")
 
     profile = family("profile", "One person's profile.")
     show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")

@@ -2,12 +2,17 @@
 
 import argparse
 import os
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from cli import places, policy, proposals
+from rich.padding import Padding
+
+from cli import changes, places, policy, proposals
 from cli.api import Api
 from cli.places import Mistake
+from cli.problem import Problem
 from cli.screen import Screen, text
 from cli.target import ROOT, load_stack
 
@@ -62,6 +67,50 @@ DECIDE = (
     "",
 )
 AS_PROPERTY = "It can only be kept as a property or a trait: change what sends it."
+
+
+def diff(options: argparse.Namespace, screen: Screen) -> int:
+    """Say what the step from one policy to another means."""
+    old, new = _policy(options.old, options), _policy(options.new or str(own()), options)
+    found = changes.compare(old, new)
+    for grade, heading in changes.GRADES.items():
+        of_grade = [one for one in found if one.grade == grade]
+        if of_grade:
+            screen.show(text(f"{MARKS[grade]} {heading}", f"bold {COLOURS[grade]}"))
+        for one in of_grade:
+            screen.show(text(", ".join(one.paths), "bold"))
+            screen.show(Padding(text(one.people), (0, 0, 0, 2)))
+            if one.data:
+                screen.show(Padding(text(f"Stored data: {one.data}", "dim"), (0, 0, 0, 2)))
+    if not found:
+        screen.note("Nothing that matters to people or to stored data is different.")
+    screen.answer(
+        {"old": old["hash"], "new": new["hash"], "changes": [asdict(one) for one in found]}
+    )
+    return 0
+
+
+def _policy(which: str | None, options: argparse.Namespace) -> dict[str, Any]:
+    """The compiled policy of the running stack (None), a file or a commit. Raises Problem."""
+    if which is None:
+        return Api(load_stack(options.endpoint_url, options.config_env)).anyone("/policy")
+    if Path(which).exists():
+        return policy.read(Path(which))
+    found = subprocess.run(
+        ["git", "-C", ROOT, "show", "--end-of-options", f"{which}:policy.yaml"],
+        capture_output=True,
+        check=False,
+    )
+    if found.returncode:
+        raise Problem(f"{which!r} is neither a file nor a commit that has a policy.yaml.")
+    try:
+        return policy.compile_earlier(found.stdout.decode(errors="replace"))
+    except policy.Wrong as wrong:
+        raise Problem(f"policy.yaml of {which} is none that this version reads: {wrong}.") from None
+
+
+MARKS = {"widens": "▲", "breaks": "✗", "changes": "·", "narrows": "▽"}
+COLOURS = {"widens": "yellow", "breaks": "red", "changes": "blue", "narrows": "green"}
 
 
 def own() -> Path:

@@ -2,20 +2,28 @@
 
 import importlib
 import json
+from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from candor import credentials
+from candor import credentials, pages
 from candor.credentials import Credentials
 from candor.transit import Transit
 from candor.wiring import Wiring
+from cli import docs, openapi
 from tests.fakes import FakeObjects, FakeQueue
 from tests.worlds import Shop
 
 Json = dict[str, Any]
 PURPOSES = ["service", "marketing", "privacy_rights"]
+
+
+@cache
+def _built() -> dict[str, str]:
+    text = openapi.OUT.read_text()
+    return {"openapi.json": text, "docs.html": docs.page(json.loads(text))}
 
 
 class Served:
@@ -27,6 +35,8 @@ class Served:
         self.drop_bucket, self.drop_queue = FakeObjects(), FakeQueue()
         self.drop_bucket.modified = self.shop.clock()
         self._monkeypatch = monkeypatch
+        # The built layer has these texts beside the modules; the source tree has not.
+        monkeypatch.setattr(pages, "built", _built().__getitem__)
         shop = self.shop
         self.wiring = Wiring({})
         self.wiring.clock = shop.clock

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from candor import audit, bodies, consents, credentials, outcomes, profiles
+from candor import audit, bodies, consents, credentials, outcomes, pages, profiles
 from candor.credentials import Trust
 from candor.profiles import View
 from candor.telemetry import Telemetry
@@ -105,15 +105,15 @@ def choose(request: Request) -> Answer:
 def show_policy(request: Request) -> Answer:
     """What is kept about people, why and how long: for anyone, as JSON or as a page."""
     policy = wiring.policy
-    headers = {"Content-Type": "application/json", "Vary": "Accept"}
-    headers["Cache-Control"] = f"public, max-age={POLICY_SECONDS}"
     if prefers_html(request.headers.get("accept", "")):
         from candor import notice
 
         written = notice.page(policy.document)
-        headers |= notice.HEADERS
+        headers = pages.headers(written)
     else:
         written = json.dumps(policy.document, separators=(",", ":"))
+        headers = dict(pages.CACHE)
+    headers["Vary"] = "Accept"
     # The hash alone would keep a page that was written differently from being noticed.
     headers["ETag"] = f'"{policy.hash}-{hashlib.sha256(written.encode()).hexdigest()[:8]}"'
     if headers["ETag"] in request.headers.get("if-none-match", ""):
@@ -121,8 +121,18 @@ def show_policy(request: Request) -> Answer:
     return Answer(written, headers=headers)
 
 
+def describe(_: Request) -> Answer:
+    """Describe this API to programs, as OpenAPI 3.1."""
+    return Answer(pages.built("openapi.json"), headers=pages.CACHE)
+
+
+def explain(_: Request) -> Answer:
+    """Describe this API to people."""
+    page = pages.built("docs.html")
+    return Answer(page, headers=pages.headers(page))
+
+
 SERVER: Trust = "server"
-POLICY_SECONDS = 300
 """How long anybody may go on showing the policy that was."""
 COUNTED_DAYS = 7
 READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
@@ -131,6 +141,8 @@ ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | 
     ("GET", "/outcomes"): count,
     ("POST", "/consents"): choose,
     ("GET", "/policy"): show_policy,
+    ("GET", "/openapi.json"): describe,
+    ("GET", "/docs"): explain,
 }
 
 

@@ -67,6 +67,34 @@ def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
     return collected.answer()
 
 
+def subscribe(request: Request) -> Answer:
+    """Answer a webhook's handshake, which proves to its sender that the address is ours."""
+    from candor import webhooks
+
+    source = wiring.credentials.webhook(request.path["key"])
+    answer = webhooks.challenge(source.secret, request.query)
+    plain = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    return Answer(answer, headers=plain)
+
+
+def receive(request: Request) -> Answer:
+    """Take what a signed webhook tells, and tell what became of each item."""
+    from candor import webhooks
+
+    source, now = wiring.credentials.webhook(request.path["key"]), wiring.clock()
+    signature = request.headers.get(webhooks.SIGNATURE)
+    webhooks.verify(source.secret, request.body, signature)
+    try:
+        body = collection.parse(request.body)
+        items = webhooks.items(wiring.policy, source.mapping, body, now)
+    except Refused as refused:
+        _queue(collection.refusal(refused.code, request.body, source, now))
+        raise
+    collected = _import({"batch": items.events, "of": body}, source, items.refused)
+    items.place(collected)
+    return Answer(collected.answer())
+
+
 def _import(
     body: dict[str, Any], source: Source, before: list[dict[str, Any]]
 ) -> collection.Collected:
@@ -112,6 +140,7 @@ ROUTES = (
     {("POST", f"/{path}"): collect for path in collection.PATHS}
     | {("OPTIONS", f"/{path}"): preflight for path in (*collection.PATHS, "consents")}
     | {("GET", "/pixel/{type}"): pixel, ("GET", "/projects/{writeKey}/settings"): settings}
+    | {("GET", "/webhooks/{key}"): subscribe, ("POST", "/webhooks/{key}"): receive}
 )
 
 

@@ -89,8 +89,8 @@ def share_secret(request: Request) -> Answer:
     id_ = _id(request)
     given = bodies.parse(bodies.Secret, request.json()).secret
     _tell(principal, "key.secret", request=id_)
-    secret = credentials.share_secret(wiring.rows, wiring.vault, id_, given)
-    return Answer({"id": id_, "secret": secret}, 201)
+    shared = credentials.share_secret(wiring.rows, wiring.vault, id_, given)
+    return Answer({"id": id_, **shared}, 201)
 
 
 def list_keys(request: Request) -> Answer:

@@ -20,12 +20,12 @@ from tests.bench import cold, counting, cpu, freshness, growth, report
 from tests.bench.meter import Meter
 from tests.bench.report import Json
 from tests.bench.stack import Stack
-from tests.bench.traffic import KINDS, SHAPES, Shape
-from tests.bench.way import Way, known_people
+from tests.bench.traffic import KINDS, SHAPES, Case, Shape
+from tests.bench.way import Way, first_consent, known_people, traffic_of
 
 PARTS = ("cpu", "growth", "freshness", "cold")
-NEW = (Shape(100, 100), Shape(1, 1))
-"""Shapes whose requests are all of people that were never seen."""
+NEW = {Shape(100, 100): 1, Shape(1, 1): 20}
+"""Requests that are all of people who were never seen."""
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
         stack.switch(on=False)
         if options.profile:
             shape = next(one for one in SHAPES if str(one) == options.profile)
-            cpu.profile(Way(stack), shape, options.source)
+            cpu.profile(Way(stack), Case(shape, options.source))
             return 0
         if "cold" in parts:
             found["cold_start"] = cold.measure(stack, tick)
@@ -67,14 +67,43 @@ def _events(stack: Stack, tick: Callable[[str], None], rounds: int) -> Json:
     """Dollars, CPU and counts of every shape from every source, and of people who are new."""
     way, meter = Way(stack), Meter(stack.client("dynamodb"))
     traffic = {kind: known_people(way, kind, cpu.PEOPLE) for kind in KINDS}
+    alone = [Case(Shape(1, 1), kind) for kind in KINDS]
     counted = {}
-    for shape in SHAPES:
-        for kind in KINDS:
-            tick(f"counting {shape} from {kind}")
-            counted[shape, kind] = counting.count(way, meter, traffic[kind], shape)
+    for case in dict.fromkeys([*counting.cases(), *alone]):
+        tick(f"counting {report.name_of(case)} from {case.kind}")
+        counted[case] = counting.count(
+            way, meter, traffic[case.kind], case, counting.REQUESTS[case.shape]
+        )
     measured = cpu.measure(way, traffic, counted, rounds, tick)
     found = report.of_events(counted, measured)
+    found["first_contact"] = _first_contact(way, meter, measured, tick)
     found["others"] = report.others(found["dollars_per_million"])
+    return found
+
+
+def _first_contact(
+    way: Way, meter: Meter, measured: dict[Case, cpu.Measured], tick: Callable[[str], None]
+) -> Json:
+    """Of people who were never seen before: what each of their first events costs."""
+    found: Json = {}
+    for case in (Case(shape, kind) for shape in NEW for kind in KINDS):
+        requests = NEW[case.shape]
+        people = requests * case.shape.people
+        tick(f"counting new people, {case.shape} from {case.kind}")
+        traffic = traffic_of(way, case.kind, f"new-{case.shape.people}-{case.kind}", people)
+        counted = counting.count(way, meter, traffic, case, requests, **first_consent(case.kind))
+        # CPU is as good as nothing of it, so that of known people does.
+        known = measured[case]
+        dollars = counted.dollars(known.collect[0], known.unify[0])
+        counts = counted.unify.counts
+        found.setdefault(str(case.shape), {})[case.kind] = {
+            "dollars": sum(dollars.values()),
+            **dollars,
+            "calls": counts.calls.total() / people,
+            "read_units": counts.read_units / people,
+            "write_units": counts.write_units / people,
+            "write_units_by": {n: units / people for n, units in counts.writes.items()},
+        }
     return found
 
 

@@ -5,8 +5,9 @@ Assumed is what no emulator can tell, and each assumption is a name here:
 - Lambda gives one vCPU to 1,769 MB, so the CPU time that was measured here takes so much longer on
   the memory of the template. Calls to other services are waited for with the CPU idle, one after
   another where the code made them one after another. A vCPU there counts as a core here.
-- The queue's mapping hands over one message an invocation: what the mapping does while it keeps up,
-  and the dearest. (`BUSY_MESSAGES` is the other end, a full batch, for a queue that is behind.)
+- The queue's mapping has five pollers (Lambda Developer Guide, "Configuring scaling behavior for
+  SQS event source mappings"). Each takes what has come since it last looked, a turn ago: at least
+  one message, at most its batch.
 - The stream's mapping waits until its batch is full or its window over, for each of `SHARDS`.
 """
 
@@ -32,7 +33,7 @@ WAIT_MS = {"dynamodb": 5.0, "sqs": 10.0, "s3": 30.0}
 """For an answer within a region; medians that AWS's own examples and users report."""
 OVERHEAD_MS = 1.0
 """Of the runtime, each invocation."""
-MESSAGES, BUSY_MESSAGES = 1, 10
+POLLERS, TURN_SECONDS = 5, 0.05
 SHARDS = 4
 """Of the events table's stream: one for each partition, and a new on-demand table has four."""
 EVENTS_A_DAY = 100 * MILLION
@@ -104,7 +105,9 @@ def access_log_bytes() -> int:
         "responseLatency": "42",
         "responseLength": "16",
     }
-    line = re.sub(r"\$context\.(\w+)", lambda match: examples[match[1]], setting["Format"])
+    line = re.sub(
+        r"\$context\.(\w+)", lambda match: examples.get(match[1], "x" * 16), setting["Format"]
+    )
     return len(line) + LINE_BYTES
 
 
@@ -112,8 +115,9 @@ def compute(function: str, work: Work) -> Json:
     """Dollars of a function's own work and of what it asked for."""
     memory, counts = memory_of(function), work.counts
     platform, lines = platform_log(function)
-    logged = work.printed + LINE_BYTES * work.lines
-    logged += work.invocations * (platform + LINE_BYTES * lines)
+    logged = (
+        work.printed + LINE_BYTES * work.lines + work.invocations * (platform + LINE_BYTES * lines)
+    )
     gb_seconds = work.invocations * work.billed_ms(memory) / 1000 * memory / 1024
     return {
         "lambda requests": price("lambda_request", work.invocations),
@@ -135,11 +139,17 @@ def gateway(requests: int, answered: int) -> Json:
     }
 
 
-def queue(body_bytes: list[int], messages: int = MESSAGES) -> Json:
+def queue(body_bytes: list[int], messages: int) -> Json:
     """Dollars of what the mapping does with messages: it receives and deletes batches of them."""
     batches = [body_bytes[n : n + messages] for n in range(0, len(body_bytes), messages)]
     requests = sum(sqs_requests(sum(batch)) + 1 for batch in batches)
     return {"sqs": price("sqs_request", requests)}
+
+
+def messages_a_batch(requests_a_second: float) -> int:
+    """How many messages unify gets at once, by the template's mapping."""
+    most = TEMPLATE["Resources"]["EventsToUnify"]["Properties"]["BatchSize"]
+    return min(int(most), max(1, int(requests_a_second * TURN_SECONDS / POLLERS)))
 
 
 def records_a_batch(records_a_second: float) -> float:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from tests.bench import costs
 from tests.bench.costs import Json, Work
 from tests.bench.meter import Counts, Meter
-from tests.bench.traffic import Shape, Traffic, queue_event
+from tests.bench.traffic import KINDS, SHAPES, Case, Shape, Traffic, queue_event
 from tests.bench.way import Way, body_of
 
-REQUESTS = {Shape(100, 1): 100, Shape(100, 100): 4, Shape(20, 1): 100, Shape(1, 1): 200}
+REQUESTS = {Shape(100, 1): 100, Shape(100, 100): 4, Shape(20, 1): 100, Shape(1, 1): 100}
 FUNCTIONS = ("collect", "unify", "archive")
 ARCHIVED = 10
 """Batches of the stream at most, for each traffic."""
@@ -40,9 +40,9 @@ class Archived(Asked):
 
 @dataclass
 class Counted:
-    """Of `requests` requests of a shape. CPU is measured elsewhere, but for the archive's."""
+    """Of `requests` requests of a case. CPU is measured elsewhere, but for the archive's."""
 
-    shape: Shape
+    case: Case
     requests: int = 0
     sent_bytes: int = 0
     answered_bytes: int = 0
@@ -56,47 +56,54 @@ class Counted:
     """By events a day."""
     metrics: set[str] = field(default_factory=set)
     calls: list[tuple[str, Json]] = field(default_factory=list)
-    """What the last request put into the queue and the tables, to be replayed."""
+    """What the last batch of requests put into queue and tables, to be replayed."""
     last_body: bytes = b""
 
     @property
     def events(self) -> int:
-        return self.requests * self.shape.events
+        return self.requests * self.case.shape.events
 
-    def dollars(
-        self,
-        collect: float,
-        unify: float,
-        *,
-        a_day: int = costs.EVENTS_A_DAY,
-        messages: int = costs.MESSAGES,
-    ) -> Json:
+    @property
+    def invocations(self) -> float:
+        """Of unify."""
+        return self.requests / self.case.messages
+
+    def dollars(self, collect: float, unify: float, a_day: int = costs.EVENTS_A_DAY) -> Json:
         """For a million events, by kind; `collect` and `unify` are CPU seconds an event."""
         archive = self.archive[a_day]
         archived = costs.compute("archive", archive.work(archive.batches, archive.cpu))
         total = costs.summed(
             costs.gateway(self.requests, self.answered_bytes),
-            costs.queue(self.messages, messages),
+            costs.queue(self.messages, self.case.messages),
             costs.compute("collect", self.collect.work(self.requests, collect * self.events)),
-            costs.compute("unify", self.unify.work(self.requests / messages, unify * self.events)),
+            costs.compute("unify", self.unify.work(self.invocations, unify * self.events)),
             costs.scaled(archived, self.records / archive.records),
         )
         return costs.scaled(total, costs.MILLION / self.events)
 
 
-def count(way: Way, meter: Meter, traffic: Traffic, shape: Shape, **consent: bool) -> Counted:
-    """Run requests of a shape through all three functions."""
-    found = Counted(shape, requests=REQUESTS[shape])
+def cases(a_day: int = costs.EVENTS_A_DAY) -> list[Case]:
+    """Each shape from each kind of source, in batches as that traffic makes them."""
+    sizes = {shape: costs.messages_a_batch(a_day / 86_400 / shape.events) for shape in SHAPES}
+    return [Case(shape, kind, sizes[shape]) for shape in SHAPES for kind in KINDS]
+
+
+def count(
+    way: Way, meter: Meter, traffic: Traffic, case: Case, requests: int, **consent: bool
+) -> Counted:
+    """Run requests of a case through all three functions."""
+    found = Counted(case, requests=requests)
     end = way.stream_end()
-    for _ in range(found.requests):
-        text = traffic.request(shape, time.time(), **consent)
-        found.last_body = body_of(text)
-        found.sent_bytes += len(found.last_body)
+    for _ in range(found.requests // case.messages):
         meter.sent.clear()
-        with _counting(way, meter, found, found.collect):
-            answer = way.sent(text)
-        found.answered_bytes += len(answer["body"])
-        messages = way.received()
+        for _ in range(case.messages):
+            text = traffic.request(case.shape, time.time(), **consent)
+            found.last_body = body_of(text)
+            found.sent_bytes += len(found.last_body)
+            with _counting(way, meter, found, found.collect):
+                answer = way.sent(text)
+            found.answered_bytes += len(answer["body"])
+        messages = way.received(case.messages)
         found.messages += [len(one["Body"]) for one in messages]
         with _counting(way, meter, found, found.unify):
             way.arrived(queue_event(messages))

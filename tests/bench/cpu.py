@@ -14,7 +14,7 @@ from statistics import median
 
 from tests.bench.counting import Counted
 from tests.bench.stack import Stack
-from tests.bench.traffic import Kind, Shape, Traffic, queue_event
+from tests.bench.traffic import Case, Kind, Shape, Traffic, queue_event
 from tests.bench.way import Way, known_people
 
 REQUESTS = {Shape(100, 1): 10, Shape(100, 100): 5, Shape(20, 1): 20, Shape(1, 1): 50}
@@ -25,7 +25,7 @@ PEOPLE = 300
 
 @dataclass
 class Measured:
-    """Of one shape and kind."""
+    """Of one case."""
 
     collect: list[float] = field(default_factory=list)
     """CPU seconds per event, each round; so are `unify` and `floor`."""
@@ -44,18 +44,18 @@ class Measured:
 def measure(
     way: Way,
     traffic: dict[Kind, Traffic],
-    counted: dict[tuple[Shape, Kind], Counted],
+    counted: dict[Case, Counted],
     rounds: int,
     tick: Callable[[str], None],
-) -> dict[tuple[Shape, Kind], Measured]:
-    """Every shape from every kind, interleaved, so that noise hits all alike."""
+) -> dict[Case, Measured]:
+    """Every case in turn, so that noise hits all alike."""
     floor = Floor(way.stack)
-    found = {each: Measured() for each in counted}
+    found = {case: Measured() for case in counted}
     for n in range(WARM + rounds):
         tick(f"round {n + 1} of {WARM + rounds}")
-        for (shape, kind), one in found.items():
-            collect, unify = spent(way, traffic[kind], shape, REQUESTS[shape])
-            under = floor.spent(shape, counted[shape, kind], REQUESTS[shape])
+        for case, one in found.items():
+            collect, unify = spent(way, traffic[case.kind], case, REQUESTS[case.shape])
+            under = floor.spent(counted[case], REQUESTS[case.shape])
             if n >= WARM:
                 one.collect.append(collect)
                 one.unify.append(unify)
@@ -63,21 +63,23 @@ def measure(
     return found
 
 
-def spent(way: Way, traffic: Traffic, shape: Shape, requests: int) -> tuple[float, float]:
+def spent(way: Way, traffic: Traffic, case: Case, requests: int) -> tuple[float, float]:
     """CPU seconds per event of collect and of unify."""
-    texts = [traffic.request(shape, time.time()) for _ in range(requests)]
+    texts = [traffic.request(case.shape, time.time()) for _ in range(requests)]
     collect, unify = way.collect, way.unify
     with redirect_stdout(way.stack.said):
         began = time.process_time()
         answers = [way.invoke(collect, text) for text in texts]
         collected = time.process_time() - began
-        events = [queue_event([one]) for one in way.received(len(texts))]
+        some = way.received(len(texts))
+        parts = [some[n : n + case.messages] for n in range(0, len(some), case.messages)]
+        events = [queue_event(part) for part in parts]
         began = time.process_time()
         answers += [way.invoke(unify, event) for event in events]
         unified = time.process_time() - began
     if any(one.get("statusCode", 200) != 200 or one.get("batchItemFailures") for one in answers):
         raise ValueError("what failed is not to be measured")
-    count = shape.events * len(texts)
+    count = case.shape.events * len(texts)
     return collected / count, unified / count
 
 
@@ -88,15 +90,17 @@ class Floor:
         self._sqs, self._dynamodb = stack.client("sqs"), stack.client("dynamodb")
         self._queue = stack.outputs["ArchiveDlqUrl"]  # nobody listens there
 
-    def spent(self, shape: Shape, counted: Counted, times: int) -> float:
-        """CPU seconds an event, of the last request that was counted."""
+    def spent(self, counted: Counted, requests: int) -> float:
+        """CPU seconds an event, of the last batch that was counted."""
+        case, times = counted.case, requests // counted.case.messages
         calls, body = counted.calls, counted.last_body
         sends = [call for operation, call in calls if operation == "SendMessage"]
         batches = [call for operation, call in calls if operation == "BatchWriteItem"]
         puts = [call for operation, call in calls if operation == "PutItem"]
         began = time.process_time()
         for _ in range(times):
-            json.loads(body)
+            for _ in range(case.messages):
+                json.loads(body)
             for send in sends:
                 self._sqs.send_message(**send | {"QueueUrl": self._queue})
             for batch in batches:
@@ -105,7 +109,7 @@ class Floor:
                 self._dynamodb.put_item(**put)
         seconds = time.process_time() - began
         self._sqs.purge_queue(QueueUrl=self._queue)
-        return seconds / (times * shape.events)
+        return seconds / (times * case.messages * case.shape.events)
 
 
 @contextmanager
@@ -122,11 +126,11 @@ def profiled(lines: int) -> Iterator[None]:
         stats.sort_stats("cumulative").print_stats(lines)
 
 
-def profile(way: Way, shape: Shape, kind: Kind, lines: int = 45) -> None:
+def profile(way: Way, case: Case, lines: int = 45) -> None:
     """The functions that take most of a shape's time, by themselves and with what they call."""
-    traffic = known_people(way, kind, PEOPLE)
+    traffic = known_people(way, case.kind, PEOPLE)
     for _ in range(WARM):
-        spent(way, traffic, shape, REQUESTS[shape])
+        spent(way, traffic, case, REQUESTS[case.shape])
     with profiled(lines):
         for _ in range(3):
-            spent(way, traffic, shape, REQUESTS[shape])
+            spent(way, traffic, case, REQUESTS[case.shape])

@@ -12,7 +12,7 @@ from tests.bench import cpu, population
 from tests.bench.costs import Json
 from tests.bench.meter import Counts, Meter
 from tests.bench.stack import Stack
-from tests.bench.traffic import Shape, Traffic, queue_event
+from tests.bench.traffic import Case, Shape, Traffic, queue_event
 from tests.bench.way import Way
 
 POPULATIONS = (1_000, 10_000, 100_000)
@@ -68,7 +68,7 @@ def measure(stack: Stack, tick: Callable[[str], None], rounds: int = ROUNDS) -> 
         tick(f"growth, round {n + 1} of {WARM + rounds}")
         for level in every.values():
             for shape in level.shapes:
-                spent = cpu.spent(level.way, level.traffic, shape, COUNTED)
+                spent = cpu.spent(level.way, level.traffic, Case(shape, "server"), COUNTED)
                 if n >= WARM:
                     level.seconds.setdefault(shape, []).append(sum(spent))
     return {

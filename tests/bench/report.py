@@ -11,21 +11,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tests.bench import costs
+from tests.bench import costs, counting
 from tests.bench.counting import Asked, Counted
 from tests.bench.cpu import Measured
 from tests.bench.growth import flat
-from tests.bench.traffic import KINDS, SHAPES, Kind, Shape
+from tests.bench.traffic import Case
 
 Json = dict[str, Any]
-Each = tuple[Shape, Kind]
 
 DOLLARS = {"100/1": 0.15, "100/100": 1.25, "20/1": 0.40, "1/1": 6.00}
 EVENTS = {"100/1": 8_000, "100/100": 2_000}
 GROWN = 1.10
 FRESH_SECONDS = 1.0
-GOAL_KINDS: tuple[Kind, ...] = KINDS
-"""A goal holds for the dearest and the slowest of these."""
 
 
 class Goal(NamedTuple):
@@ -35,32 +32,35 @@ class Goal(NamedTuple):
     met: bool
 
 
-def of_events(counted: dict[Each, Counted], measured: dict[Each, Measured]) -> Json:
-    """Dollars, speed and the counts that they come from."""
+def of_events(counted: dict[Case, Counted], measured: dict[Case, Measured]) -> Json:
+    """Dollars, speed and the counts that they come from. What is told of a shape is of the dearest
+    and the slowest source."""
     found: Json = {"dollars_per_million": {}, "events_per_core_second": {}, "by_source": {}}
-    for shape in SHAPES:
-        by_kind = {}
-        for kind in KINDS:
-            by_kind[kind] = _of_one(counted[shape, kind], measured[shape, kind])
-        goals = [by_kind[kind] for kind in GOAL_KINDS]
-        found["by_source"][str(shape)] = by_kind
-        found["dollars_per_million"][str(shape)] = max(each["dollars"]["total"] for each in goals)
-        found["events_per_core_second"][str(shape)] = min(
-            each["events_per_core_second"] for each in goals
-        )
+    for case, one in counted.items():
+        by_source = found["by_source"].setdefault(name_of(case), {})
+        by_source[case.kind] = _of_one(one, measured[case])
+    usual = {name_of(case): str(case.shape) for case in counting.cases()}
+    for name, shape in usual.items():
+        kinds = found["by_source"][name].values()
+        found["dollars_per_million"][shape] = max(one["dollars"]["total"] for one in kinds)
+        slowest = min(one["events_per_core_second"] for one in kinds)
+        found["events_per_core_second"][shape] = slowest
     return found
+
+
+def name_of(case: Case) -> str:
+    """The shape, and how many messages unify gets at once where that is not one."""
+    return f"{case.shape} by {case.messages}" if case.messages > 1 else str(case.shape)
 
 
 def _of_one(counted: Counted, measured: Measured) -> Json:
     collect, unify = median(measured.collect), median(measured.unify)
     parts = counted.dollars(collect, unify)
-    busy = counted.dollars(collect, unify, messages=costs.BUSY_MESSAGES)
     at = {a_day: counted.dollars(collect, unify, a_day=a_day) for a_day in costs.TRAFFIC}
     events = counted.events
     stored = counted.unify.counts.event_bytes
     return {
         "dollars": {"total": sum(parts.values()), **parts},
-        "dollars_when_behind": sum(busy.values()),
         "dollars_at_events_a_day": {str(n): sum(each.values()) for n, each in at.items()},
         "events_per_core_second": measured.per_core_second,
         "cpu_us": {
@@ -70,8 +70,12 @@ def _of_one(counted: Counted, measured: Measured) -> Json:
         },
         "times_the_floor": measured.to_floor,
         "billed_ms": {
-            "collect": _billed("collect", counted, counted.collect, collect),
-            "unify": _billed("unify", counted, counted.unify, unify),
+            "collect": counted.collect.work(counted.requests, collect * counted.events).billed_ms(
+                costs.memory_of("collect")
+            ),
+            "unify": counted.unify.work(counted.invocations, unify * counted.events).billed_ms(
+                costs.memory_of("unify")
+            ),
         },
         "events": events,
         "requests": counted.requests,
@@ -92,11 +96,6 @@ def _of_one(counted: Counted, measured: Measured) -> Json:
             "archive": _counts(counted.archive[costs.EVENTS_A_DAY]),
         },
     }
-
-
-def _billed(name: str, counted: Counted, asked: Asked, cpu: float) -> float:
-    work = asked.work(counted.requests, cpu * counted.events)
-    return work.billed_ms(costs.memory_of(name))
 
 
 def _counts(asked: Asked) -> Json:
@@ -173,7 +172,7 @@ def shown(found: Json) -> RenderableType:
 
 def _dollars(found: Json) -> Table:
     parts = [name for name in found["by_source"]["1/1"]["server"]["dollars"] if name != "total"]
-    table = Table("shape", "from", "total", *parts, "if behind", title="Dollars a million events")
+    table = Table("shape", "from", "total", *parts, title="Dollars a million events")
     for shape, kinds in found["by_source"].items():
         for kind, one in kinds.items():
             row = [f"{one['dollars'][part]:.4f}" for part in parts]
@@ -182,7 +181,6 @@ def _dollars(found: Json) -> Table:
                 kind,
                 f"{one['dollars']['total']:.3f}",
                 *row,
-                f"{one['dollars_when_behind']:.3f}",
             )
     return table
 

@@ -46,6 +46,15 @@ class Shape(NamedTuple):
         return f"{self.events}/{self.people}"
 
 
+class Case(NamedTuple):
+    """What is measured: requests of a shape from one kind of source, of whose messages unify gets
+    so many at once."""
+
+    shape: Shape
+    kind: Kind
+    messages: int = 1
+
+
 SHAPES = (Shape(100, 1), Shape(100, 100), Shape(20, 1), Shape(1, 1))
 
 

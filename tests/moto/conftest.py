@@ -55,6 +55,7 @@ class Cloud:
         self.later, self.said = 0.0, io.StringIO()
         self.template = TEMPLATE
         self.outputs = self._deploy()
+        self._notify()
         self.functions = {
             name.removesuffix("Function").lower(): self._function(name)
             for name in self._of_type("AWS::Serverless::Function")
@@ -107,6 +108,7 @@ class Cloud:
             for n, value in enumerate(self._variables(name).values())
         }
         queues = {f"{name}Url": {"Value": {"Ref": name}} for name in self._of_type(NATIVE[1])}
+        queues |= {name: {"Value": {"Ref": name}} for name in self._of_type(NATIVE[2])}
         kept = ("AWSTemplateFormatVersion", "Parameters", "Mappings", "Conditions")
         template = {part: self.template[part] for part in kept}
         body = json.dumps(template | {"Resources": resources, "Outputs": outputs | queues})
@@ -143,6 +145,25 @@ class Cloud:
             roleArn="arn:aws:iam::123456789012:role/states",
         )
         yield {"Ref": "ErasureMachine"}, made_machine["stateMachineArn"]
+
+    def _notify(self) -> None:
+        """Of objects, as the template says: moto's CloudFormation leaves it out."""
+        for name, bucket in self._of_type("AWS::S3::Bucket").items():
+            wanted = bucket["Properties"].get("NotificationConfiguration", {})
+            told = [
+                {
+                    "QueueArn": f"arn:aws:sqs:{REGION}:123456789012:{url.rpartition('/')[2]}",
+                    "Events": [one["Event"]],
+                    "Filter": {"Key": {"FilterRules": one["Filter"]["S3Key"]["Rules"]}},
+                }
+                for one in wanted.get("QueueConfigurations", [])
+                for url in [self.outputs[f"{one['Queue']['Fn::GetAtt'][0]}Url"]]
+            ]
+            if told:
+                boto3.client("s3").put_bucket_notification_configuration(
+                    Bucket=self.outputs[name],
+                    NotificationConfiguration={"QueueConfigurations": told},  # type: ignore[typeddict-item]
+                )
 
     # What AWS does between the functions
 
@@ -187,7 +208,11 @@ class Cloud:
 
     def drain(self) -> None:
         """Let everything that waits in queues arrive."""
-        while self._queue("EventsQueue", "unify") or self._queue("AuditQueue", "audit"):
+        while (
+            self._queue("DropQueue", "collect")
+            or self._queue("EventsQueue", "unify")
+            or self._queue("AuditQueue", "audit")
+        ):
             pass
 
     def _queue(self, queue: str, name: str) -> int:

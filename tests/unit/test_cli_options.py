@@ -69,6 +69,8 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "keys list",
         "keys revoke abc",
         "policy check other.yaml --json",
+        "policy suggest",
+        "policy diff HEAD~1 other.yaml",
         "profile show user_id:42 --as marketer --purpose marketing --why",
         "consent set user_id:42 marketing=granted analytics=denied",
         "privacy erase email:a@example.com --mode erase_and_suppress --dry-run --no-wait",

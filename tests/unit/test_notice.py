@@ -1,5 +1,7 @@
 """The page for the people it concerns: valid, accessible, complete, and safe."""
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import notice
+from candor import notice, pages
 from candor.policy import Policy
 from candor.web import prefers_html
 from tests.served import Served
@@ -66,7 +68,7 @@ def test_it_is_valid_html() -> None:
 def test_it_says_its_language_its_encoding_its_title_and_that_phones_need_not_zoom() -> None:
     document = page()
 
-    assert document.attrib["lang"] == notice.HEADERS["Content-Language"] == "en"
+    assert document.attrib["lang"] == pages.headers("")["Content-Language"] == "en"
     assert document.find("head/meta[@charset='utf-8']") is not None
     viewport = document.find("head/meta[@name='viewport']")
     assert viewport is not None
@@ -138,9 +140,12 @@ def test_it_takes_nothing_from_elsewhere_and_runs_nothing() -> None:
     for element in everything(document):
         assert not {"style", "src"} & element.attrib.keys()
         assert not any(name.startswith("on") for name in element.attrib)
-    policy_ = notice.HEADERS["Content-Security-Policy"]
-    assert "default-src 'none'" in policy_
-    assert "unsafe" not in policy_
+    allowed = pages.headers(notice.page(SHIPPED.document))["Content-Security-Policy"]
+    assert "default-src 'none'" in allowed
+    assert "unsafe" not in allowed
+    (style,) = document.iter("style")
+    digest = hashlib.sha256((style.text or "").encode()).digest()
+    assert f"style-src 'sha256-{base64.b64encode(digest).decode()}'" in allowed
 
 
 def luminance(colour: str) -> float:
@@ -339,7 +344,7 @@ def test_a_browser_gets_the_page(served: Served) -> None:
     answer = get(served, Accept=BROWSER)
 
     assert answer["body"] == notice.page(SHIPPED.document)
-    assert notice.HEADERS.items() <= answer["headers"].items()
+    assert pages.headers(answer["body"]).items() <= answer["headers"].items()
     assert answer["headers"]["Vary"] == "Accept"
     assert "public" in answer["headers"]["Cache-Control"]
 

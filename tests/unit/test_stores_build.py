@@ -35,7 +35,7 @@ def annotated(name: str, change: Callable[[str], str]) -> str:
 
 
 def test_every_store_of_the_template_is_found() -> None:
-    assert len(ALL) == 14
+    assert len(ALL) == 17
     assert stores.check(TEXT, STEPS) == []
 
 
@@ -102,7 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("cli", "statemachines", "layers"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, made / name, ignore=ignored)
-    for name in ("template.yaml", "policy.yaml"):
+    for name in ("template.yaml", "policy.yaml", "openapi.json"):
         shutil.copy(ROOT / name, made / name)
     (made / "wheels").mkdir()
     return made

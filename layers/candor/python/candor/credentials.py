@@ -5,6 +5,7 @@ A key is 32 random bytes, so a plain SHA-256 of it is safe to store and tells no
 
 import base64
 import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -120,20 +121,27 @@ def revoke(rows: Rows, id_: str, now: float) -> None:
         raise NotFound("unknown_key", "There is no key with this id.") from None
 
 
-def share_secret(rows: Rows, vault: Vault, id_: str, given: str | None) -> str:
-    """Give a source a secret, `given` or a random one, and return it; the former counts no more.
+def share_secret(rows: Rows, vault: Vault, id_: str, given: str | None) -> dict[str, str]:
+    """Give a source a secret, `given` or a random one; the former counts no more.
 
-    It has to be read again to check signatures, so it is sealed where keys are hashed.
-    Environments that cached the source learn of it within a minute. Raises NotFound.
+    Returns it as `secret`, and of a webhook the `verify_token` that its sender presents. It has to
+    be read again to check signatures, so it is sealed where keys are hashed. Environments that
+    cached the source learn of it within a minute. Raises NotFound.
     """
     secret, salt = given or secrets.token_urlsafe(32), new_salt()
     sealed = {"salt": salt, "secret": vault.seal(salt, secret, f"credentials/{id_}")}
     alive = {"kind": "source", "revoked": ABSENT}
     try:
-        rows.update(Update(Key("credentials", id_), set=sealed, when=alive))
+        row = rows.update(Update(Key("credentials", id_), set=sealed, when=alive))
     except Conflict:
         raise NotFound("unknown_key", "There is no source with this id.") from None
-    return secret
+    token = {"verify_token": verify_token(secret)} if row["source"] == "webhook" else {}
+    return {"secret": secret, **token}
+
+
+def verify_token(secret: str) -> str:
+    """What a webhook's sender presents at the handshake. It tells nothing of the secret."""
+    return hmac.digest(secret.encode(), b"candor/webhook/verify-token", "sha256").hex()[:40]
 
 
 def listing(rows: Rows) -> list[Row]:

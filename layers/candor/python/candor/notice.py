@@ -4,8 +4,6 @@ What GDPR Articles 12 to 14 ask to be told, as far as the policy knows it, in HT
 script and nothing from elsewhere, and that reads on a phone, in print and by ear (WCAG 2.2 AA).
 """
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -41,18 +39,6 @@ dl { margin: .25rem 0 0 } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
 .short { padding: .25rem 1rem; background: var(--shade) }
 footer { margin-top: 3rem; color: var(--soft); font-size: .88rem }
 """
-_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-HEADERS = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Content-Language": "en",
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-
 BASES = {
     "consent": (
         "Your consent (GDPR Article 6(1)(a)).",

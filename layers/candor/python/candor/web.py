@@ -20,6 +20,8 @@ Json = dict[str, Any]
 RETRY_SECONDS = 2
 MOST_BYTES = 16_384
 """Of a call's JSON body; collection has its own bounds."""
+EXPOSED = "Access-Control-Expose-Headers"
+"""Names what a page of another origin may read."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Retry-Count",
@@ -123,7 +125,8 @@ def _request(event: Mapping[str, Any]) -> Request:
 
 
 def _refusal(refused: Refused) -> Json:
-    extra = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
+    wait = refused.retry_after
+    extra = {} if wait is None else {"Retry-After": str(wait), EXPOSED: "Retry-After"}
     body = {"success": False, "code": refused.code, "message": refused.message}
     return _response(refused.status, body, extra)
 

@@ -9,14 +9,19 @@ twice makes the same events, which overwrite themselves; one from long ago is re
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from candor.collection import Collected
 from candor.conversion import Conversion, Unfit
+from candor.credentials import verify_token
 from candor.errors import Refused, Unauthenticated
+from candor.policy import Policy
 
+SIGNATURE = "x-hub-signature-256"
+"""The header, in lower case."""
 HOUR = 3600
 AHEAD_SECONDS = 300
 """How far a sender's clock may be before ours."""
@@ -28,11 +33,6 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{1,256}")
 _STEP = re.compile(r"([^.\[\]]+)((?:\[\d*\])*)")
 
 Json = dict[str, Any]
-
-
-def verify_token(secret: str) -> str:
-    """What the sender presents at the handshake. It tells nothing of the secret it is made from."""
-    return hmac.digest(secret.encode(), b"candor/webhook/verify-token", "sha256").hex()[:40]
 
 
 def challenge(secret: str | None, query: Mapping[str, str]) -> str:
@@ -52,6 +52,14 @@ def verify(secret: str | None, body: bytes, signature: str | None) -> None:
     stated = bytes.fromhex(match[1]) if match else b""
     if not hmac.compare_digest(hmac.digest(_shared(secret).encode(), body, "sha256"), stated):
         raise Unauthenticated("bad_signature", "X-Hub-Signature-256 is not this body's signature.")
+
+
+def items(policy: Policy, mapping: str | None, body: Json, now: float) -> "Items":
+    """What a body holds, by the mapping of its source. Raises Refused."""
+    compiled = policy.webhooks.get(mapping or "")
+    if compiled is None:
+        raise Refused("unknown_mapping", "The policy has no mapping of this source's name now.")
+    return Form.of(compiled).items(body, now)
 
 
 def _shared(secret: str | None) -> str:
@@ -75,7 +83,7 @@ class Path:
             match = _STEP.fullmatch(part)
             if not match:
                 raise ValueError(f"{text!r} is no path like entry[].changes[0].value")
-            indexes = re.findall(r"\d*(?=\])", match[2])
+            indexes = re.findall(r"\[(\d*)\]", match[2])
             steps += [match[1], *(int(index) if index else None for index in indexes)]
         return cls(tuple(steps))
 
@@ -182,9 +190,12 @@ class Items:
     places: list[int] = field(default_factory=list)
     refused: list[Json] = field(default_factory=list)
 
-    def told(self, said: Iterable[Json]) -> list[Json]:
-        """What collection says of events, of their items instead."""
-        return [one | {"index": self.places[one["index"]]} for one in said]
+    def place(self, collected: Collected) -> None:
+        """Let it tell of items what it tells of their events, and what none came of."""
+        for said in (collected.refused, collected.stripped, collected.notes):
+            said[:] = [one | {"index": self.places[one["index"]]} for one in said]
+        collected.refused += self.refused
+        collected.refused.sort(key=lambda one: int(one["index"]))
 
 
 def _epoch(value: Any) -> float | None:
