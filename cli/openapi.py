@@ -256,6 +256,19 @@ def codes() -> dict[int, set[str]]:
     return found
 
 
+def event_codes() -> dict[str, set[str]]:
+    """The codes that collection tells of single events, by the list of an answer they stand in."""
+    tree = ast.parse((ROOT / "layers/candor/python/candor/collection.py").read_text())
+    told: dict[str, set[str]] = {"refused": set(), "said": set()}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Name("_Refusal"), [ast.Constant(str(code)), *_]):
+                told["refused"].add(code)
+            case ast.Call(ast.Attribute(attr="said"), [ast.Constant(str(code)), *_]):
+                told["said"].add(code)
+    return {"RefusedEvent": told["refused"], "Stripped": told["said"], "Note": told["said"]}
+
+
 def failure(status: int, known: set[str]) -> Json:
     fields = {
         "success": {"const": False},
@@ -278,6 +291,8 @@ def document() -> Json:
     ordered = sorted(models | {answers.Batch}, key=lambda model: model.__name__)
     schemas = models_json_schema([(m, "validation") for m in ordered], ref_template=SCHEMA)[1]
     failures = {str(status): failure(status, known) for status, known in sorted(codes().items())}
+    for model, told in event_codes().items():
+        schemas["$defs"][model]["properties"]["code"]["enum"] = sorted(told)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -7,7 +7,7 @@ import pathlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -66,6 +66,12 @@ class Written:
         return Mistake(self.line(path), dotted(path), message, suggestion)
 
 
+class Plain(yaml.SafeLoader):
+    """Reads no tag but YAML's own, whatever another library has taught PyYAML's loader."""
+
+    yaml_multi_constructors: ClassVar[dict[str | None, Any]] = {}
+
+
 class AnyTag(yaml.SafeLoader):
     """Reads CloudFormation's `!Sub` and the like as what they are given."""
 
@@ -93,7 +99,7 @@ def dotted(path: Iterable[str | int]) -> str:
     return ".".join(map(str, path))
 
 
-def read(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Written:
+def read(text: str, loader: type[yaml.SafeLoader] = Plain) -> Written:
     """Reads one document. A key that comes twice is a mistake: PyYAML takes the last one."""
     written = Written()
     try:

@@ -33,7 +33,7 @@ def pixel(request: Request) -> Answer:
     kind = request.path["type"]
     if kind not in collection.TYPES:
         raise NotFound("unknown_path", "There is no such method and path.")
-    _take(request, kind, b"data=" + request.query.get("data", "").encode())
+    _take(request, kind, b"data=" + request.query.get("data", "").encode(errors="replace"))
     return Answer(IMAGE, headers={"Content-Type": "image/gif"})
 
 

@@ -38,7 +38,7 @@ def ids(tries: list[Try], *, failed: bool) -> set[str]:
     return {id_ for one in tries if one.failed is failed for id_ in one.message_ids}
 
 
-def test_analytics_js_loads_its_settings_here_and_sends_nowhere_else(
+def test_analytics_js_loads_its_settings_here_and_sends_here(
     api: Api, installation: Installation, source: Source
 ) -> None:
     with javascript.running("browser.cjs", visit(source)) as told:

@@ -203,13 +203,17 @@ class Cloud:
 
     def pump(self) -> None:
         """Let everything that waits in queues and the stream arrive."""
+        self.drain()
+        self.stream()
+
+    def drain(self) -> None:
+        """Let everything that waits in queues arrive."""
         while (
             self._queue("DropQueue", "collect")
             or self._queue("EventsQueue", "unify")
             or self._queue("AuditQueue", "audit")
         ):
             pass
-        self.stream()
 
     def _queue(self, queue: str, name: str) -> int:
         sqs, url = boto3.client("sqs"), self.outputs[f"{queue}Url"]

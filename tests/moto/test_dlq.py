@@ -60,7 +60,7 @@ def test_list_says_why_and_takes_nothing(
         assert main(["dlq", "list", "--json"]) == 0
         text = capsys.readouterr().out
         told = {one["queue"]: one for one in json.loads(text)["queues"]}
-        assert sorted(told) == ["archive", "audit", "events"]
+        assert sorted(told) == ["archive", "audit", "drop", "events"]
         assert not told["archive"]["redrivable"]
         (message,) = told["events"]["messages"]
         assert told["events"]["waiting"] == 1
@@ -153,7 +153,7 @@ def test_what_came_from_no_queue_has_none_to_go_back_to(
     assert main(["dlq", "redrive", "archive"]) == 1
     assert "did not come from a queue" in capsys.readouterr().err
     assert main(["dlq", "redrive", "nothing"]) == 1
-    assert "archive, audit, events" in capsys.readouterr().err
+    assert "archive, audit, drop, events" in capsys.readouterr().err
 
 
 # Neither moto nor MiniStack has message move tasks. These are checked against botocore's model.
