@@ -108,6 +108,7 @@ def test_clean_traffic_costs_no_count() -> None:
         "ann@example.com",
         "+49 170 1234567",
         "user 1234567",
+        "born 1987",
         "x" * 65,
         "ключ",
         "a\nb",

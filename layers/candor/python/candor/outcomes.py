@@ -24,7 +24,7 @@ MOST_NAMES = 200
 """Of a source and day."""
 LONGEST_NAME = 64
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ .:/-]*")
-_NUMBER = re.compile(r"[0-9]{5}")
+_NUMBER = re.compile(r"[0-9]{4}")
 
 Json = dict[str, Any]
 Where = tuple[str, str, str]
