@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from candor.imports import NDJSON
 from cli.explanations import nearest
 from cli.places import Mistake, Path, Written
 
@@ -235,6 +236,9 @@ def _mapped(policy: Any) -> Found:
     categories = {str(name).lower(): name for name in _mapping(policy, "consent_categories")}
     for section in ("imports", "webhooks"):
         for name, mapping in _mapping(policy, section).items():
+            if (section, name) == ("imports", NDJSON):
+                message = "files of events are called that, which need no mapping"
+                yield (section, name), message, "Give it another name."
             event = _at(mapping, "event") or _at(mapping, "type") or "identify"
             if event not in events:
                 path = (section, name, "event")
@@ -248,9 +252,9 @@ def _mapped(policy: Any) -> Found:
                         yield at, f"the catalogue has no trait {trait!r}", nearest(trait, traits)
                     case "properties", one, *_ if one not in properties:
                         yield at, f"{event!r} has no property {one!r}", nearest(one, properties)
-                    case _, _, _, category if category.lower() not in categories:
-                        told = nearest(category, categories.values())
-                        yield at, f"there is no consent category {category!r}", told
+                    case "context", "consent", _, one if one.lower() not in categories:
+                        told = nearest(one, categories.values())
+                        yield at, f"there is no consent category {one!r}", told
 
 
 # Reading what may have any shape

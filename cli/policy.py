@@ -22,9 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from candor import webhooks
 from candor.conversion import Conversion, Target
 from candor.imports import Layout
-from candor.webhooks import Form
 from cli import contradictions, explanations, places
 from cli.places import Mistake, Written
 from cli.problem import Problem
@@ -48,8 +48,20 @@ def _flat(names: Any) -> Any:
     return [name for one in names for name in (_flat(one) if isinstance(one, list) else [one])]
 
 
+def _target(text: str) -> str:
+    Target.of(text)
+    return text
+
+
+def _path(text: str) -> str:
+    webhooks.Path.of(text)
+    return text
+
+
 Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
+Goal = Annotated[str, AfterValidator(_target)]
+Where = Annotated[str, AfterValidator(_path)]
 
 
 class Strict(BaseModel):
@@ -116,7 +128,7 @@ class Mapped(Strict):
 
     type: Literal["identify", "track"] = "identify"
     event: str | None = None
-    map: dict[Annotated[str, Field(min_length=1)], str] = Field(min_length=1)
+    map: dict[Annotated[str, Field(min_length=1)], Goal] = Field(min_length=1)
 
     @model_validator(mode="after")
     def can_be_converted(self) -> Self:
@@ -144,24 +156,24 @@ class Import(Mapped):
 class Fields(Strict):
     """A list of pairs that is read as one object: where it lies, and in each pair what."""
 
-    path: str
-    name: str
-    value: str
+    path: Where
+    name: Where
+    value: Where
 
 
 class Webhook(Mapped):
     """How the body of a signed webhook is read (`candor.webhooks`)."""
 
-    each: str
-    where: dict[str, str | int | bool] = {}
-    id: str
-    time: str
+    each: Where
+    where: dict[Where, str | int | bool] = {}
+    id: Where
+    time: Where
     fields: Fields | None = None
     max_age_hours: int = Field(default=36, ge=1, le=168)
 
     @model_validator(mode="after")
     def can_be_found(self) -> Self:
-        Form.of(self.model_dump())
+        webhooks.Form.of(self.model_dump())
         return self
 
 

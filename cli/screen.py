@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.status import Status
 from rich.text import Text
@@ -91,7 +91,8 @@ class Screen:
             self._tell("… ", doing)
             yield lambda _, __: None
             return
-        columns = (BarColumn(), TaskProgressColumn(markup=False), TimeRemainingColumn())
+        percent = TextColumn("{task.percentage:>3.0f} %", markup=False)
+        columns = (BarColumn(), percent, TimeRemainingColumn())
         detail = TextColumn("{task.fields[detail]}", style="dim", markup=False)
         named = TextColumn("{task.description}", markup=False)
         with RichProgress(named, *columns, detail, console=self.err) as progress:

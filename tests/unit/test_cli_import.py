@@ -14,6 +14,7 @@ import pytest
 from candor import imports
 from cli import importing
 from cli.api import Api
+from cli.input_file import Bookmark, Done
 from cli.main import main
 from cli.target import ROOT, load_stack
 from tests.served import Served
@@ -243,6 +244,31 @@ def test_an_import_that_was_stopped_goes_on_where_it_was(
     assert len(server.bodies) == 6
     assert len(set(users(server))) == 42
     assert list((tmp_path / "local" / "imports").iterdir()) == []
+
+
+def test_lines_that_come_again_are_rejected_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it was stopped between writing them down and knowing so; and for its owner alone."""
+    monkeypatch.setattr(imports, "CHUNK_LINES", 10)
+    path = people(tmp_path / "people.csv", 15, wrong=(1001, 1012))
+    rejected = tmp_path / "people.csv.rejected.ndjson"
+    rejected.write_text("of an import before\n")
+    rejected.chmod(0o644)
+    write = Bookmark.write
+
+    def interrupted(self: Bookmark, done: Done) -> None:
+        if done.rejected == 2:
+            raise KeyboardInterrupt
+        write(self, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bookmark, "write", interrupted)
+        assert main(["import", str(path), *MAP]) == 130
+    for _ in range(2):
+        assert [one["line"] for one in lines(rejected)] == [3, 14]
+        assert rejected.stat().st_mode & 0o777 == 0o600
+        assert main(["import", str(path), *MAP]) == 0
 
 
 def test_a_file_that_changed_meanwhile_is_another_one(

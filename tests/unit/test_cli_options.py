@@ -113,6 +113,15 @@ def test_browsers_and_apps_are_not_trusted_unless_said(words: str, trust: str) -
     assert keys.spec_of(options)["trust"] == trust
 
 
+def test_a_webhook_names_its_mapping() -> None:
+    words = ["keys", "create", "Leads", "--source", "webhook", "--mapping", "lead_form"]
+    spec = keys.spec_of(commands.parser().parse_args(words))
+    assert (spec["trust"], spec["mapping"]) == ("server", "lead_form")
+    words = ["keys", "create", "Ann", "--role", "analyst", "--mapping", "lead_form"]
+    with pytest.raises(Problem, match="go with --source"):
+        keys.spec_of(commands.parser().parse_args(words))
+
+
 def test_a_token_names_its_purposes() -> None:
     words = ["keys", "create", "Ann", "--role", "analyst", "--purposes", "analytics, service"]
     assert keys.spec_of(commands.parser().parse_args(words)) == {

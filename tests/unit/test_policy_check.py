@@ -252,9 +252,59 @@ EXPLAINED = {
 }
 
 
-@pytest.mark.parametrize("name", EXPLAINED)
+MAPPED: dict[str, tuple[tuple[str, str], str, str, str]] = {
+    "a column for a trait that is none": (
+        ("Company Name: traits.company", "Company Name: traits.compani"),
+        "imports.hubspot_contacts.map.Company Name",
+        "the catalogue has no trait 'compani'",
+        "Did you mean `company`?",
+    ),
+    "a choice of no category": (
+        (
+            "opt-in: context.consent.categoryPreferences.marketing",
+            "opt-in: context.consent.categoryPreferences.marketin",
+        ),
+        "imports.hubspot_contacts.map.Newsletter opt-in",
+        "there is no consent category 'marketin'",
+        "Did you mean `marketing`?",
+    ),
+    "a field for a property that is none": (
+        ("value.form_id: properties.form_id", "value.form_id: properties.form"),
+        "webhooks.lead_form.map.value.form_id",
+        "'Lead Submitted' has no property 'form'",
+        "Did you mean `form_id`?",
+    ),
+    "a mapping of no event": (
+        ("event: Lead Submitted", "event: Lead Submited"),
+        "webhooks.lead_form.event",
+        "the catalogue has no event 'Lead Submited'",
+        "Did you mean `Lead Submitted`?",
+    ),
+    "a mapping for files that need none": (
+        ("  hubspot_contacts:", "  ndjson:"),
+        "imports.ndjson",
+        "files of events are called that",
+        "Give it another name.",
+    ),
+    "a target that is none": (
+        ("Account Name: traits.company.name", "Account Name: traits.company.name:digits"),
+        "imports.salesforce_contacts.map.Account Name",
+        "is no target",
+        "",
+    ),
+    "a path that is none": (
+        ("each: entry[].changes[]", "each: entry[].changes[x]"),
+        "webhooks.lead_form.each",
+        "is no path",
+        "",
+    ),
+}
+"""Mistakes of mappings, of which one hides another."""
+
+
+@pytest.mark.parametrize("name", EXPLAINED | MAPPED)
 def test_a_mistake_is_explained_with_its_line_and_what_to_do(name: str) -> None:
-    change, path, message, suggestion = EXPLAINED[name]
+    change, path, message, suggestion = (EXPLAINED | MAPPED)[name]
     text, line = changed(*change)
 
     found = [one for one in policy.check(text) if one.path == path and message in one.message]
@@ -347,6 +397,12 @@ def test_a_good_policy_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "check", str(YAML), "--json"]) == 0
     out = capsys.readouterr().out
     assert json.loads(out)["mistakes"] == []
+
+
+def test_a_value_may_lie_deep_in_a_trait() -> None:
+    """And is no choice of a category for that."""
+    text, _ = changed("Company Name: traits.company.name", "Company Name: traits.company.a.b")
+    assert policy.check(text) == []
 
 
 def test_a_file_that_is_not_there_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
