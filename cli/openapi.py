@@ -257,15 +257,16 @@ def codes() -> dict[int, set[str]]:
 
 
 def event_codes() -> dict[str, set[str]]:
-    """The codes that collection tells of single events, by the list of an answer they stand in."""
-    tree = ast.parse((ROOT / "layers/candor/python/candor/collection.py").read_text())
+    """The codes that answers tell of single events, by the model of the list they stand in."""
     told: dict[str, set[str]] = {"refused": set(), "said": set()}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(ast.Name("_Refusal"), [ast.Constant(str(code)), *_]):
-                told["refused"].add(code)
-            case ast.Call(ast.Attribute(attr="said"), [ast.Constant(str(code)), *_]):
-                told["said"].add(code)
+    for module in ("collection", "conversion", "webhooks"):
+        tree = ast.parse((ROOT / f"layers/candor/python/candor/{module}.py").read_text())
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(ast.Name("_Refusal" | "Unfit"), [ast.Constant(str(code)), *_]):
+                    told["refused"].add(code)
+                case ast.Call(ast.Attribute(attr="said"), [ast.Constant(str(code)), *_]):
+                    told["said"].add(code)
     return {"RefusedEvent": told["refused"], "Stripped": told["said"], "Note": told["said"]}
 
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from candor import audit, bodies, consents, credentials, outcomes, pages, profiles
-from candor.credentials import Trust
+from candor.credentials import Principal, Trust
 from candor.profiles import View
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, prefers_html, serve
@@ -18,18 +18,24 @@ telemetry = Telemetry(tail=wiring.tail)
 def read(request: Request) -> Answer:
     """Read a person, or a part of what is known of them, for a purpose."""
     type_, _, value = request.path["identifier"].partition(":")
-    return _read(request, type_, value)
+    return _read(request, _reader(request), type_, value)
 
 
 def query(request: Request) -> Answer:
     """Read a person whose identifier is better not in a URL."""
+    principal = _reader(request)
     body = bodies.parse(bodies.Query, request.json())
-    return _read(request, body.identifier.type, body.identifier.value)
+    return _read(request, principal, body.identifier.type, body.identifier.value)
 
 
-def _read(request: Request, type_: str, value: str) -> Answer:
+def _reader(request: Request) -> Principal:
+    """Asked for before a stranger's body costs anything, or is told what is wrong with it."""
     principal = wiring.credentials.principal(request.headers)
     principal.needs("read")
+    return principal
+
+
+def _read(request: Request, principal: Principal, type_: str, value: str) -> Answer:
     purpose = principal.purpose(request.headers.get("x-purpose"))
     limit = profiles.limited(request.query.get("limit"))
     one = wiring.identifiers.make(type_, value)
@@ -82,14 +88,12 @@ def count(request: Request) -> Answer:
 
 def choose(request: Request) -> Answer:
     """Record a person's choices; they bind when this answers."""
+    sender = _chooser(request) if credentials.presented(request.headers) else None
     body = bodies.parse(bodies.Choice, request.json())
-    if (credentials.presented(request.headers) or "").startswith(credentials.TOKEN):
-        principal = wiring.credentials.principal(request.headers)
-        principal.needs("consent")
-        source, trust = principal.id, SERVER
-    else:
-        sender = wiring.credentials.source(request.headers, body.write_key)
-        source, trust = sender.id, sender.trust
+    if sender is None:
+        known = wiring.credentials.source({}, body.write_key)
+        sender = known.id, known.trust
+    source, trust = sender
     choice = body.choice(wiring.identifiers, wiring.clock(), source, trust)
     consents.choose(wiring.world, choice)
     audit.tell(
@@ -100,6 +104,16 @@ def choose(request: Request) -> Answer:
         about=[wiring.identifiers.pseudonym(one.key) for one in choice.ids],
     )
     return Answer({"success": True})
+
+
+def _chooser(request: Request) -> tuple[str, Trust]:
+    """Who speaks for the person, and how far to believe it: staff, or a source."""
+    if str(credentials.presented(request.headers)).startswith(credentials.TOKEN):
+        principal = wiring.credentials.principal(request.headers)
+        principal.needs("consent")
+        return principal.id, "server"
+    source = wiring.credentials.source(request.headers)
+    return source.id, source.trust
 
 
 def show_policy(request: Request) -> Answer:
@@ -132,7 +146,6 @@ def explain(_: Request) -> Answer:
     return Answer(page, headers=pages.headers(page))
 
 
-SERVER: Trust = "server"
 """How long anybody may go on showing the policy that was."""
 COUNTED_DAYS = 7
 READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")

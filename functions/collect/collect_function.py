@@ -127,7 +127,7 @@ def _read_drops(records: list[dict[str, Any]], context: Any) -> dict[str, Any]:
         try:
             telemetry.done("dropped", lines=read(record["body"], drops, more))
         except Exception as error:  # noqa: BLE001  its text may be personal
-            telemetry.fault(error)
+            telemetry.fault(error, queued=record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 
@@ -20,10 +21,11 @@ from tests.bench import cold, counting, cpu, freshness, growth, report
 from tests.bench.meter import Meter
 from tests.bench.report import Json
 from tests.bench.stack import Stack
-from tests.bench.traffic import KINDS, SHAPES, Case, Shape
+from tests.bench.traffic import KINDS, SHAPES, Case, Kind, Shape, Traffic
 from tests.bench.way import Way, first_consent, known_people, traffic_of
 
 PARTS = ("cpu", "growth", "freshness", "cold")
+MINUTE = 60
 NEW = {Shape(100, 100): 1, Shape(1, 1): 20}
 """Requests that are all of people who were never seen."""
 
@@ -77,7 +79,29 @@ def _events(stack: Stack, tick: Callable[[str], None], rounds: int) -> Json:
     measured = cpu.measure(way, traffic, counted, rounds, tick)
     found = report.of_events(counted, measured)
     found["first_contact"] = _first_contact(way, meter, measured, tick)
+    found["browser_in_a_new_minute"] = _new_minute(way, meter, traffic, measured)
     found["others"] = report.others(found["dollars_per_million"])
+    return found
+
+
+def _new_minute(
+    way: Way, meter: Meter, traffic: dict[Kind, Traffic], measured: dict[Case, cpu.Measured]
+) -> Json:
+    """Of browsers whose banner speaks in another minute than the last time."""
+    found: Json = {}
+    for case in (Case(shape, "browser") for shape in NEW):
+        way.stack.clock.advance(MINUTE)
+        counted = counting.count(way, meter, traffic[case.kind], case, NEW[case.shape])
+        known = measured[case]
+        dollars = counted.dollars(median(known.collect), median(known.unify))
+        found[str(case.shape)] = {
+            "dollars": sum(dollars.values()),
+            **dollars,
+            "write_units": counted.unify.counts.write_units / counted.events,
+            "write_units_by": {
+                n: u / counted.events for n, u in counted.unify.counts.writes.items()
+            },
+        }
     return found
 
 
@@ -94,7 +118,7 @@ def _first_contact(
         counted = counting.count(way, meter, traffic, case, requests, **first_consent(case.kind))
         # CPU is as good as nothing of it, so that of known people does.
         known = measured[case]
-        dollars = counted.dollars(known.collect[0], known.unify[0])
+        dollars = counted.dollars(median(known.collect), median(known.unify))
         counts = counted.unify.counts
         found.setdefault(str(case.shape), {})[case.kind] = {
             "dollars": sum(dollars.values()),

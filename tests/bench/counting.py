@@ -97,7 +97,7 @@ def count(
     for _ in range(found.requests // case.messages):
         meter.sent.clear()
         for _ in range(case.messages):
-            text = traffic.request(case.shape, time.time(), **consent)
+            text = traffic.request(case.shape, way.stack.clock(), **consent)
             found.last_body = body_of(text)
             found.sent_bytes += len(found.last_body)
             with _counting(way, meter, found, found.collect):

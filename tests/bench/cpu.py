@@ -4,6 +4,7 @@ Process time of this process alone: what an emulator does for it happens in anot
 """
 
 import cProfile
+import gc
 import json
 import pstats
 import time
@@ -51,6 +52,7 @@ def measure(
     """Every case in turn, so that noise hits all alike."""
     floor = Floor(way.stack)
     found = {case: Measured() for case in counted}
+    gc.freeze()  # what the bench holds is no burden of the functions
     for n in range(WARM + rounds):
         tick(f"round {n + 1} of {WARM + rounds}")
         for case, one in found.items():
@@ -65,7 +67,7 @@ def measure(
 
 def spent(way: Way, traffic: Traffic, case: Case, requests: int) -> tuple[float, float]:
     """CPU seconds per event of collect and of unify."""
-    texts = [traffic.request(case.shape, time.time()) for _ in range(requests)]
+    texts = [traffic.request(case.shape, way.stack.clock()) for _ in range(requests)]
     collect, unify = way.collect, way.unify
     with redirect_stdout(way.stack.said):
         began = time.process_time()

@@ -5,15 +5,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
 from typing import Any
 
 from candor import credentials
 from candor.stores.dynamo import pack_row
 from tests.bench.costs import Json
 from tests.bench.stack import Stack
-from tests.bench.traffic import Shape, Traffic
-from tests.bench.way import GRANTED
+from tests.bench.traffic import Shape, Traffic, queue_event
 from tests.fakes import FakeQueue, FakeRows
 from tests.functions import Function
 
@@ -61,8 +59,8 @@ def known(
         for rows in _rows(stack, people):
             parts = [rows[n : n + ROWS_A_CALL] for n in range(0, len(rows), ROWS_A_CALL)]
             written += sum(pool.map(write, parts))
-            seconds = time.monotonic() - began
-            tick(f"{len(people):,} people: {written:,} rows, {written / seconds:,.0f} a second")
+    seconds = time.monotonic() - began
+    tick(f"{len(people):,} people: {written:,} rows, {written / seconds:,.0f} a second")
 
 
 def _rows(stack: Stack, people: list[str]) -> Iterator[Rows]:
@@ -71,19 +69,18 @@ def _rows(stack: Stack, people: list[str]) -> Iterator[Rows]:
     identifiers = {"identifiers": unify.module.wiring.identifiers}
     for n in range(0, len(people), PART):
         part = people[n : n + PART]
-        rows, queue = FakeRows(time.time), FakeQueue()
+        rows, queue = FakeRows(stack.clock), FakeQueue()
         _in_memory(collect, rows=rows, events_queue=queue, **secrets)
         _in_memory(unify, rows=rows, **secrets, **identifiers)
-        _, key = credentials.issue(rows, SOURCE, time.time())
+        _, key = credentials.issue(rows, SOURCE, stack.clock())
         traffic = Traffic("server", key, part)
         size = min(100, len(part))
         for _ in range(0, len(part), size):
-            text = traffic.request(Shape(size, size), time.time(), **GRANTED)
-            with redirect_stdout(stack.said):
-                collect(json.loads(text))
-                bodies, queue.bodies = queue.bodies, []
-                records = [{"messageId": "m", "body": body} for body in bodies]
-                answer = unify({"Records": records})
+            text = traffic.request(Shape(size, size), stack.clock(), analytics=True)
+            collect(json.loads(text))
+            waiting, queue.bodies = queue.bodies, []
+            told = dict.fromkeys(("MessageId", "ReceiptHandle", "MD5OfBody"), "-")
+            answer = unify(json.loads(queue_event([told | {"Body": body} for body in waiting])))
             if answer != {"batchItemFailures": []}:
                 raise ValueError("people could not be made known")
         yield [

@@ -162,7 +162,7 @@ def shown(found: Json) -> RenderableType:
     """Everything for people, in the order of what matters."""
     tables = [
         *([_dollars(found), _speed(found), _counted(found)] if "by_source" in found else []),
-        *([_first(found["first_contact"])] if "first_contact" in found else []),
+        *([_first(found)] if "first_contact" in found else []),
         *([_growth(found["growth"])] if "growth" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
         _goals(found),
@@ -227,24 +227,17 @@ def _counted(found: Json) -> Table:
     return table
 
 
-def _first(first: Json) -> Table:
-    table = Table(
-        "shape",
-        "from",
-        "dollars",
-        "calls",
-        "read units",
-        "write units",
-        title="A million new people",
-    )
-    for shape, kinds in first.items():
+def _first(found: Json) -> Table:
+    """What the tables above leave out."""
+    heads = ("", "shape", "from", "dollars a million", "write units each")
+    table = Table(*heads, title="Seldom, and dear")
+    for shape, kinds in found["first_contact"].items():
         for kind, one in kinds.items():
-            table.add_row(
-                shape,
-                kind,
-                f"{one['dollars']:.2f}",
-                *(f"{one[name]:.4g}" for name in ("calls", "read_units", "write_units")),
-            )
+            row = (f"{one['dollars']:.2f}", f"{one['write_units']:.4g}")
+            table.add_row("people who are new", shape, kind, *row)
+    for shape, one in found["browser_in_a_new_minute"].items():
+        row = (f"{one['dollars']:.2f}", f"{one['write_units']:.4g}")
+        table.add_row("consent said again, a minute later", shape, "browser", *row)
     return table
 
 

@@ -14,6 +14,7 @@ from cli.policy import compile_policy
 from cli.screen import Screen
 from cli.target import ROOT, Target
 from tests.emulators import MiniStack, clients_for
+from tests.fakes import FakeClock
 from tests.functions import Function
 
 QUIET = Screen(as_json=True)
@@ -30,6 +31,8 @@ class Stack:
         self._home = home
         self.said = io.StringIO()
         """All that the functions in this process print."""
+        self.clock = FakeClock(time.time())
+        """Theirs. It stands still, so that no minute or day ends in the middle of a measurement."""
 
     def __enter__(self) -> Self:
         self._ministack.start()
@@ -61,7 +64,7 @@ class Stack:
 
     def function(self, name: str, **others: str) -> Function:
         """A deployed function, in this process; `others` are variables of ours."""
-        return Function(name, self.variables(name) | others, time.time, self.said)
+        return Function(name, self.variables(name) | others, self.clock, self.said)
 
     def switch(self, *, on: bool) -> None:
         """Lets the emulator's own functions read the queues and the stream, or not."""

@@ -3,7 +3,6 @@ with the deployed variables, against the deployed stores."""
 
 import base64
 import json
-import time
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -95,7 +94,7 @@ def known_people(way: Way, kind: Kind, count: int) -> Traffic:
     """Traffic for people who were seen today and whose consent is on record."""
     first = traffic_of(way, kind, f"{kind}-known", count, seed=2)
     for _ in range(0, count, 100):
-        way.whole(first.request(Shape(100, 100), time.time(), **first_consent(kind)))
+        way.whole(first.request(Shape(100, 100), way.stack.clock(), **first_consent(kind)))
     return traffic_of(way, kind, f"{kind}-known", count)
 
 

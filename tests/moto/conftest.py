@@ -60,7 +60,7 @@ class Cloud:
             name.removesuffix("Function").lower(): self._function(name)
             for name in self._of_type("AWS::Serverless::Function")
         }
-        self._routes = [
+        self.routes = [
             (event["Properties"]["Method"].upper(), event["Properties"]["Path"], name)
             for name in self.functions
             for event in self._events(name)
@@ -189,12 +189,14 @@ class Cloud:
             "isBase64Encoded": body is not None,
         }
         answer = self.functions[name](event)
-        assert answer["headers"]["Content-Type"] == "application/json"
-        return Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"]))
+        found = answer["body"]
+        if answer["headers"]["Content-Type"] == "application/json":
+            found = json.loads(found)
+        return Answer(answer["statusCode"], answer["headers"], found)
 
     def _routed(self, method: str, path: str) -> tuple[str, str, dict[str, str]]:
         """Function, resource and path parameters, by the template."""
-        for verb, resource, name in self._routes:
+        for verb, resource, name in self.routes:
             pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(resource))
             match = re.fullmatch(pattern, path)
             if verb == method and match:
