@@ -149,7 +149,7 @@ def parser() -> argparse.ArgumentParser:
     dlq = family("dlq", "Messages that failed for good.")
     action(dlq, "list", "Show what waits in the dead-letter queues, and why.", "dlq")
     redrive = action(dlq, "redrive", "Move failed messages back to their queue.", "dlq")
-    redrive.add_argument("queue", nargs="?", default="events", help="events (default), audit or drop")
+    redrive.add_argument("queue", nargs="?", default="events", help="events (default), audit, drop")
     redrive.add_argument("--limit", type=int, metavar="N", help="at most so many messages")
     redrive.add_argument("--dry-run", action="store_true", help="only say how many would move")
     redrive.add_argument(
