@@ -7,12 +7,13 @@ Nothing at run time reads them; a test holds real answers against them.
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from candor import collection
 from candor.consent import Mechanism, State
 from candor.credentials import Role, Trust
 from candor.erasure import Store
+from candor.policy import Basis
 
 Json = dict[str, Any]
 Seconds = Annotated[int, Field(description="epoch seconds")]
@@ -59,6 +60,21 @@ class Settings(BaseModel):
     remotePlugins: list[Json]
     legacyVideoPluginsEnabled: bool
     analyticsNextEnabled: bool
+
+
+class Document(BaseModel):
+    """OpenAPI 3.1."""
+
+    openapi: str
+    info: Json
+    tags: list[Json]
+    servers: list[Json]
+    paths: Json
+    components: Json
+
+
+class Signed(RootModel[Json]):
+    """A webhook's body as its sender has it; the mapping of its source says what is read of it."""
 
 
 class Told(BaseModel):
@@ -259,6 +275,7 @@ class KeyFields(BaseModel):
     name: str
     source: str = ""
     trust: Trust | None = None
+    mapping: str = ""
     role: Role | None = None
     purposes: list[str] = []
 
@@ -275,6 +292,7 @@ class ListedKey(KeyFields):
 class Shared(BaseModel):
     id: str
     secret: str
+    verify_token: Annotated[str, Field(description="of a webhook: what its sender presents")] = ""
 
 
 class UnknownName(BaseModel):
@@ -294,6 +312,60 @@ class Counted(BaseModel):
 
 class Outcomes(Page[Counted]):
     pass
+
+
+class PolicyPurpose(BaseModel):
+    basis: Basis
+    description: str
+    sees_everything: bool
+
+
+class PolicyAttribute(BaseModel):
+    purposes: list[str]
+    sensitivity: Literal["personal", "special", "none"]
+    retention: str
+    erasure: Literal["shred"]
+
+
+class PolicyTrait(PolicyAttribute):
+    verify_within: int | None
+
+
+class PolicyEvent(PolicyAttribute):
+    properties: list[str]
+
+
+class PolicyIdentifier(PolicyAttribute):
+    priority: int
+    limit: int
+    known: bool
+    normaliser: Literal["trim", "lower", "digits"]
+    never: list[str]
+    sources: Annotated[list[str], Field(alias="from")]
+
+
+class Policy(BaseModel):
+    """policy.yaml as it is in force; times in days."""
+
+    version: Literal[1]
+    organization: str
+    contact: str
+    changed: date | None
+    purposes: dict[str, PolicyPurpose]
+    consent_categories: dict[str, list[str]]
+    retention: dict[str, int]
+    records: dict[str, int]
+    sources: dict[Literal["priority"], list[str]]
+    minimise: dict[Literal["ip", "user_agent"], str]
+    identifiers: dict[str, PolicyIdentifier]
+    never_identifiers: list[str]
+    traits: dict[str, PolicyTrait]
+    events: dict[str, PolicyEvent]
+    context: dict[Literal["keep", "use", "drop"], list[str]]
+    gpc: list[str]
+    imports: dict[str, Json]
+    webhooks: dict[str, Json]
+    hash: str
 
 
 class Keys(Page[ListedKey]):

@@ -17,12 +17,19 @@ Source = Literal["client", "app", "server", "crm"]
 
 
 class Answered(Problem):
-    """The API refused a call. `status` and `code` are its own."""
+    """The API refused a call. `status`, `code` and `message` are its own.
 
-    def __init__(self, status: int, code: str, message: str, fix: str) -> None:
+    `retry_after`: the seconds after which it may be sent again.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, fix: str, retry_after: int | None = None
+    ) -> None:
         super().__init__(f"{message} ({status} {code})", fix)
         self.status = status
         self.code = code
+        self.message = message
+        self.retry_after = retry_after
 
 
 class Api:
@@ -40,6 +47,10 @@ class Api:
         """A call as a source: POST `path` with its write key."""
         pair = b64encode(f"{self._secret('write_keys', source)}:".encode()).decode()
         return self._call("POST", path, {"Authorization": f"Basic {pair}"}, body)
+
+    def anyone(self, path: str) -> dict[str, Any]:
+        """A call that takes no key."""
+        return self._call("GET", path, {}, None)
 
     def staff(
         self,
@@ -87,10 +98,10 @@ class Api:
                 f"The API at {self.stack['api_url']} {what}.",
                 "Run `make up`: it starts what does not run. `candor status` shows what does.",
             ) from None
-        return understood(answer.status, answer.data)
+        return understood(answer.status, answer.data, answer.headers.get("Retry-After", ""))
 
 
-def understood(status: int, data: bytes) -> dict[str, Any]:
+def understood(status: int, data: bytes, retry_after: str = "") -> dict[str, Any]:
     """The answer's JSON object. Raises Answered for anything but success."""
     try:
         found = json.loads(data)
@@ -103,7 +114,8 @@ def understood(status: int, data: bytes) -> dict[str, Any]:
     body = found if isinstance(found, dict) else {}
     code = str(body.get("code") or body.get("__type") or "no_code")
     message = str(body.get("message") or data[:200].decode(errors="replace") or "No reason given")
-    raise Answered(status, code, message.rstrip("."), fix_for(status, code))
+    seconds = int(retry_after) if retry_after.isdecimal() else None
+    raise Answered(status, code, message.rstrip("."), fix_for(status, code), seconds)
 
 
 def fix_for(status: int, code: str) -> str:

@@ -8,6 +8,7 @@ from cli.screen import Screen
 
 ROLES = ("admin", "dpo", "analyst", "marketer")
 TAIL = "Show what becomes of each event, live (emulators only); --json: a document a line."
+IMPORT = "Send the events of a file, or its rows as events; goes on where it stopped."
 MODES = ("erase", "erase_and_suppress")
 
 
@@ -54,6 +55,31 @@ def parser() -> argparse.ArgumentParser:
         "--seconds", type=int, metavar="SECONDS", help="stop after that long (default: never)"
     )
 
+    imported = add("import", IMPORT, "importing", "run")
+    imported.add_argument("file", metavar="FILE", help="NDJSON or CSV, gzipped or not")
+    imported.add_argument(
+        "--mapping", metavar="NAME", help="of CSV: an entry of policy.yaml's imports"
+    )
+    imported.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="COLUMN=TARGET",
+        help="of CSV: where a column goes, like Email=traits.email or Age=traits.age:number",
+    )
+    imported.add_argument("--event", metavar="NAME", help="of CSV: each row is this event")
+    imported.add_argument("--format", choices=("csv", "ndjson"), help="default: by the name")
+    imported.add_argument("--delimiter", metavar="C", help="of CSV (default: found out)")
+    imported.add_argument("--encoding", metavar="NAME", help="of CSV (default: utf-8)")
+    imported.add_argument(
+        "--as-of",
+        metavar="TIME",
+        help="since when what the file says of people holds (default: when it was written)",
+    )
+    imported.add_argument("--write-key", metavar="KEY", help="default: that of the CRM")
+    imported.add_argument("--dry-run", action="store_true", help="only say what would become of it")
+    imported.add_argument("--restart", action="store_true", help="from the beginning again")
+
     def family(name: str, help_: str) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
         made = groups.add_parser(name, help=help_, description=help_)
         return made.add_subparsers(metavar="action", required=True)
@@ -73,13 +99,18 @@ def parser() -> argparse.ArgumentParser:
     create.add_argument("name", help="what or whom it is for, like 'web shop' or 'Ann'")
     kind = create.add_mutually_exclusive_group(required=True)
     kind.add_argument(
-        "--source", choices=("website", "app", "crm", "server"), help="a write key for a source"
+        "--source",
+        choices=("website", "app", "crm", "server", "webhook"),
+        help="a write key for a source",
     )
     kind.add_argument("--role", choices=ROLES, help="a token for a person or their program")
     create.add_argument(
         "--trust",
         choices=("client", "server"),
         help="client: the key is public (default for website and app); server: it is secret",
+    )
+    create.add_argument(
+        "--mapping", metavar="NAME", help="of a webhook: an entry of policy.yaml's webhooks"
     )
     create.add_argument(
         "--purposes", default="", metavar="P,…", help="what the token may read for, like analytics"
@@ -90,6 +121,18 @@ def parser() -> argparse.ArgumentParser:
     secret.add_argument("--value", help="one that the source has already, such as an app secret")
     revoke = action(keys, "revoke", "Make a key invalid.", "keys")
     revoke.add_argument("id", help="as `candor keys list` shows it")
+
+    policy = family("policy", "What may be held about people, why and how long: policy.yaml.")
+    check = action(policy, "check", "Explain every mistake in a policy.", "policy_commands")
+    check.add_argument("file", nargs="?", metavar="FILE", help="instead of policy.yaml")
+
+    action(policy, "suggest", "Propose entries for what was seen and stripped.", "policy_commands")
+
+    diff = action(
+        policy, "diff", "Say what a change means for people and for stored data.", "policy_commands"
+    )
+    diff.add_argument("old", nargs="?", help="a file or a commit (default: what is deployed)")
+    diff.add_argument("new", nargs="?", help="a file or a commit (default: policy.yaml here)")
 
     profile = family("profile", "One person's profile.")
     show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")
@@ -106,7 +149,7 @@ def parser() -> argparse.ArgumentParser:
     dlq = family("dlq", "Messages that failed for good.")
     action(dlq, "list", "Show what waits in the dead-letter queues, and why.", "dlq")
     redrive = action(dlq, "redrive", "Move failed messages back to their queue.", "dlq")
-    redrive.add_argument("queue", nargs="?", default="events", help="events (default) or audit")
+    redrive.add_argument("queue", nargs="?", default="events", help="events (default), audit or drop")
     redrive.add_argument("--limit", type=int, metavar="N", help="at most so many messages")
     redrive.add_argument("--dry-run", action="store_true", help="only say how many would move")
     redrive.add_argument(

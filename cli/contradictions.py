@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from candor.imports import NDJSON
 from cli.explanations import nearest
 from cli.places import Mistake, Path, Written
 
@@ -37,6 +38,7 @@ def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
         _sources(policy, kinds),
         _repeated(policy),
         _unreachable(policy),
+        _mapped(policy),
     )
     return [written.mistake(*told) for check in checks for told in check]
 
@@ -226,6 +228,33 @@ def _unreachable(policy: Any) -> Found:
         if isinstance(name, str) and name != name.strip():
             message = "no event is called that: names are trimmed when they come in"
             yield ("events", name), message, f"Write {name.strip()!r}."
+
+
+def _mapped(policy: Any) -> Found:
+    """A mapping that brings what would be stripped."""
+    events, traits = _mapping(policy, "events"), _mapping(policy, "traits")
+    categories = {str(name).lower(): name for name in _mapping(policy, "consent_categories")}
+    for section in ("imports", "webhooks"):
+        for name, mapping in _mapping(policy, section).items():
+            if (section, name) == ("imports", NDJSON):
+                message = "files of events are called that, which need no mapping"
+                yield (section, name), message, "Give it another name."
+            event = _at(mapping, "event") or _at(mapping, "type") or "identify"
+            if event not in events:
+                path = (section, name, "event")
+                yield path, f"the catalogue has no event {event!r}", nearest(event, events)
+                continue
+            properties = [str(one) for one in _flat(_at(events[event], "properties"))]
+            for field, target in _mapping(mapping, "map").items():
+                at = (section, name, "map", field)
+                match str(target).partition(":")[0].split("."):
+                    case "traits", trait, *_ if trait not in traits:
+                        yield at, f"the catalogue has no trait {trait!r}", nearest(trait, traits)
+                    case "properties", one, *_ if one not in properties:
+                        yield at, f"{event!r} has no property {one!r}", nearest(one, properties)
+                    case "context", "consent", _, one if one.lower() not in categories:
+                        told = nearest(one, categories.values())
+                        yield at, f"there is no consent category {one!r}", told
 
 
 # Reading what may have any shape

@@ -23,10 +23,13 @@ SOURCES = (
     "functions",
     "layers",
     "statemachines",
+    "openapi.json",
     "cli/contradictions.py",
+    "cli/docs.py",
     "cli/explanations.py",
     "cli/places.py",
     "cli/policy.py",
+    "cli/stores.py",
 )
 HEALTHY = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 USELESS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"})

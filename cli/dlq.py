@@ -7,6 +7,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,10 @@ AT_ONCE = 10
 """Messages that one call of SQS gives."""
 MOST_SHOWN = 100
 """Messages of a queue that `list` looks at."""
+LOGGED_BY = {"events": "UnifyFunction", "drop": "CollectFunction"}
+"""Whose log says of single messages why they failed."""
 MOST_LINES = 10_000
-"""Of unify's log that are searched for reasons."""
+"""Of a log that are searched for reasons."""
 HIDDEN_SECONDS = 60
 """For which a message that is being moved is hidden from others."""
 POLL_SECONDS = 1.0
@@ -181,10 +184,11 @@ def looked_into(clients: Clients, queue: DeadLetters) -> Json:
 
 
 def _explain(clients: Clients, stack: Mapping[str, Any], found: Iterable[Json]) -> None:
-    """Say of each message of events what unify logged of it the last time, where the log has it."""
+    """Say of each message what its function logged of it the last time, where the log has it."""
     for one in found:
-        if one["queue"] == "events" and one["messages"]:
-            reasons = _reasons(clients, stack["outputs"]["UnifyFunction"], one["oldest"])
+        function = stack["outputs"].get(LOGGED_BY.get(one["queue"], ""))
+        if function and one["messages"]:
+            reasons = _reasons(clients, function, one["oldest"])
             for message in one["messages"]:
                 message["because"] = reasons.get(message["id"])
 
@@ -287,9 +291,10 @@ def by_hand(clients: Clients, queue: DeadLetters, most: int, progress: Progress)
                 progress.tick(f"{moved} of {most}")
         finally:
             for handle in left:  # nobody waits for what was not moved
-                sqs.change_message_visibility(
-                    QueueUrl=queue.url, ReceiptHandle=handle, VisibilityTimeout=0
-                )
+                with suppress(*AwsError):
+                    sqs.change_message_visibility(
+                        QueueUrl=queue.url, ReceiptHandle=handle, VisibilityTimeout=0
+                    )
     return moved
 
 

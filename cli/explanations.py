@@ -24,6 +24,7 @@ WRITE = {
     "a list": "Write it in brackets: [one, another].",
     "a mapping of names": "Write `name: value`, one on a line, indented below it.",
 }
+ESCAPE = r"Escape what is meant literally: \. \( \[ \+"
 BASES = "consent, contract, legal_obligation or legitimate_interest"
 ADD = {
     "sensitivity": "Add `sensitivity: personal` (or special: health, belief, origin …; or none).",
@@ -42,7 +43,8 @@ def explain(error: Mapping[str, Any], written: Written, model: type[BaseModel]) 
     path: Path = error["loc"]
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     if path and path[-1] == "[key]":
-        return written.mistake(path[:-2], f"{path[-2]!r} is not a name", "Quote it.")
+        place = written.spelling(path[:-2], given)
+        return written.mistake(place, f"YAML takes this name for {shown(given)}", "Quote the name.")
     if "properties" in path[:-1]:
         path = path[: path.index("properties") + 1]  # lists within lists count differently
     match kind:
@@ -70,7 +72,8 @@ def explain(error: Mapping[str, Any], written: Written, model: type[BaseModel]) 
                 (f"{'At least' if least else 'At most'} {bound}{' days' if _days(path) else ''}."),
             )
         case "value_error":
-            said = str(context["error"]), r"Escape what is meant literally: \. \( \[ \+"
+            regex = "expression" in str(context["error"])
+            said = str(context["error"]), ESCAPE if regex else ""
         case _ if kind in WORDS:
             wanted = WORDS[kind]
             said = f"it should be {wanted}, and is {shown(given)}", WRITE.get(wanted, "")
@@ -81,7 +84,7 @@ def explain(error: Mapping[str, Any], written: Written, model: type[BaseModel]) 
 
 def nearest(given: object, known: Iterable[str]) -> str:
     """The known name that somebody may have meant, else all of them."""
-    names = {name.lower(): name for name in known}
+    names = {str(name).lower(): str(name) for name in known}
     close = difflib.get_close_matches(str(given).lower(), names, 1)
     if close:
         return f"Did you mean `{names[close[0]]}`?"

@@ -22,9 +22,11 @@ def spec_of(options: argparse.Namespace) -> dict[str, Any]:
         if options.purposes:
             raise Problem("--purposes goes with --role: sources only send.")
         trust = options.trust or ("client" if options.source in {"website", "app"} else "server")
-        return {"kind": "source", "name": options.name, "source": options.source, "trust": trust}
-    if options.trust:
-        raise Problem("--trust goes with --source.")
+        mapping = {"mapping": options.mapping} if options.mapping else {}
+        names = {"kind": "source", "name": options.name, "source": options.source}
+        return {**names, "trust": trust, **mapping}
+    if options.trust or options.mapping:
+        raise Problem("--trust and --mapping go with --source.")
     purposes = [each.strip() for each in options.purposes.split(",") if each.strip()]
     return {"kind": "token", "name": options.name, "role": options.role, "purposes": purposes}
 
@@ -38,6 +40,8 @@ def create(options: argparse.Namespace, screen: Screen) -> int:
         made = Api(stack).staff("admin", "POST", "/keys", spec)
     screen.note(f"{spec['kind']} key {made['id']} for {spec['name']}; it is not shown again:")
     screen.line(str(made["key"]))
+    if made.get("mapping"):
+        screen.show("Its address is https://…/v1/webhooks/<key>; `candor keys secret` comes next.")
     screen.answer(made)
     return 0
 
@@ -68,6 +72,9 @@ def secret(options: argparse.Namespace, screen: Screen) -> int:
     made = api.staff("admin", "POST", f"/keys/{segment(options.id)}/secret", body)
     screen.note("The secret that the source shares with Candor; it is not shown again:")
     screen.line(str(made["secret"]))
+    if "verify_token" in made:
+        screen.note("The verify token that a webhook's sender asks for:")
+        screen.line(str(made["verify_token"]))
     screen.answer(made)
     return 0
 

@@ -8,12 +8,14 @@ import ast
 import json
 import tomllib
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from candor import bodies, collection, errors, profiles
+from candor.credentials import MAY
 from candor.web import Operation, preflight
 from cli import answers
 from cli.target import ROOT
@@ -37,6 +39,12 @@ class Call:
     parameters: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("token",)
     fails: tuple[int, ...] = (403,)
+    page: bool = False
+    """Whether it answers HTML to who prefers it."""
+    right: str = ""
+    """What staff need; a key of the roles' rights in `candor.credentials`."""
+    example: Json | None = None
+    """A body that works."""
 
 
 WRITE_KEY = ("writeKey", "writeKeyBearer", "")
@@ -45,25 +53,93 @@ WHOLE = ("purpose", "limit", "cursor", "verbose")
 
 
 def read(answer: Model, *parameters: str, body: Model | None = None) -> Call:
-    return Call({200: answer}, body, parameters or ("purpose",), fails=(403, 404))
+    return Call(
+        {200: answer},
+        body,
+        parameters or ("purpose",),
+        fails=(403, 404),
+        right="read",
+        example={"identifier": {"type": "email", "value": "ann@example.com"}} if body else None,
+    )
 
+
+EVENTS: dict[str, Json] = {
+    "identify": {"userId": "42", "traits": {"email": "ann@example.com", "name": "Ann"}},
+    "track": {
+        "userId": "42",
+        "event": "Order Completed",
+        "properties": {"order_id": "1001", "total": 89.0, "currency": "EUR"},
+    },
+    "page": {"userId": "42", "name": "Start", "properties": {"path": "/"}},
+    "screen": {"userId": "42", "name": "Start"},
+    "group": {"userId": "42", "groupId": "friends"},
+    "alias": {"userId": "42", "previousId": "ann-before"},
+}
+"""An example of each type."""
+BATCH = {"batch": [{"type": kind, **EVENTS[kind]} for kind in ("identify", "track")]}
 
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
-    collect.settings: Call({200: answers.Settings}, keys=ANYBODY, fails=(404,)),
-    api.count: Call({200: answers.Outcomes}),
-    collect.pixel: Call({200: "image/gif"}, None, ("data",), ("",), (404,)),
-    api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
-    api.choose: Call({200: answers.Done}, bodies.Choice, (), (*WRITE_KEY, "token")),
-    privacy.request_erasure: Call(
-        {202: answers.Request, 200: answers.Forecast}, bodies.PrivacyRequest, fails=(403, 409)
+    collect.subscribe: Call(
+        {200: "text/plain"},
+        None,
+        ("hub.mode", "hub.verify_token", "hub.challenge"),
+        ANYBODY,
+        (401,),
     ),
-    privacy.show_request: Call({200: answers.Request}, fails=(403, 404)),
-    privacy.list_requests: Call({200: answers.Requests}),
-    privacy.create_key: Call({201: answers.Issued}, bodies.Credential),
-    privacy.list_keys: Call({200: answers.Keys}),
-    privacy.share_secret: Call({201: answers.Shared}, bodies.Secret, fails=(403, 404)),
-    privacy.revoke_key: Call({200: answers.Done}, fails=(403, 404)),
+    collect.receive: Call(
+        {200: answers.Collected},
+        answers.Signed,
+        ("signature",),
+        ANYBODY,
+        (401,),
+        example=json.loads((ROOT / "events/webhooks/lead-form.json").read_text()),
+    ),
+    collect.settings: Call({200: answers.Settings}, keys=ANYBODY, fails=(404,)),
+    collect.pixel: Call({200: "image/gif"}, None, ("data",), ANYBODY, (401, 404)),
+    api.show_policy: Call({200: answers.Policy}, keys=ANYBODY, fails=(), page=True),
+    api.describe: Call({200: answers.Document}, keys=ANYBODY, fails=()),
+    api.explain: Call({200: "text/html"}, keys=ANYBODY, fails=()),
+    api.count: Call({200: answers.Outcomes}, right="outcomes"),
+    api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
+    api.choose: Call(
+        {200: answers.Done},
+        bodies.Choice,
+        (),
+        (*WRITE_KEY, "token"),
+        right="consent",
+        example={
+            "userId": "42",
+            "anonymousId": "ann-before",
+            "purposes": {"marketing": True, "analytics": False},
+            "mechanism": "preference_center",
+        },
+    ),
+    privacy.request_erasure: Call(
+        {202: answers.Request, 200: answers.Forecast},
+        bodies.PrivacyRequest,
+        fails=(403, 409),
+        right="privacy",
+        example={
+            "type": "erasure",
+            "subject": {"type": "email", "value": "ann@example.com"},
+            "verified_by": "staff: passport at the desk",
+            "dry_run": True,
+        },
+    ),
+    privacy.show_request: Call({200: answers.Request}, fails=(403, 404), right="privacy"),
+    privacy.list_requests: Call({200: answers.Requests}, right="privacy"),
+    privacy.create_key: Call(
+        {201: answers.Issued},
+        bodies.Credential,
+        right="keys",
+        example={"kind": "source", "name": "web shop", "source": "website", "trust": "client"},
+    ),
+    privacy.list_keys: Call({200: answers.Keys}, right="keys"),
+    privacy.share_secret: Call(
+        {201: answers.Shared}, bodies.Secret, fails=(403, 404), right="keys", example={}
+    ),
+    privacy.revoke_key: Call({200: answers.Done}, fails=(403, 404), right="keys"),
 }
 PARTS: dict[str, Call] = {
     "": read(answers.Profile, *WHOLE),
@@ -76,6 +152,11 @@ PARTS: dict[str, Call] = {
 """Of `api.read`, which serves them all."""
 
 LIMIT = {"type": "integer", "minimum": 1, "maximum": profiles.MOST_LISTED}
+HANDSHAKE = {
+    "hub.mode": "subscribe",
+    "hub.verify_token": "$VERIFY_TOKEN",
+    "hub.challenge": "1158201444",
+}
 PARAMETERS: dict[str, Json] = {
     "purpose": {
         "name": "X-Purpose",
@@ -88,8 +169,27 @@ PARAMETERS: dict[str, Json] = {
     "data": {
         "name": "data",
         "in": "query",
+        "required": True,
         "description": "The event as JSON with its `writeKey`, in base64",
         "schema": {"type": "string"},
+    },
+    "signature": {
+        "name": "X-Hub-Signature-256",
+        "in": "header",
+        "required": True,
+        "description": "`sha256=` and the body's HMAC-SHA256 under the shared secret, in hex",
+        "schema": {"type": "string"},
+        "example": "sha256=$SIGNATURE",
+    },
+    **{
+        name: {
+            "name": name,
+            "in": "query",
+            "required": True,
+            "schema": {"type": "string"},
+            "example": example,
+        }
+        for name, example in HANDSHAKE.items()
     },
     "verbose": {
         "name": "verbose",
@@ -99,9 +199,13 @@ PARAMETERS: dict[str, Json] = {
     },
 }
 INSIDE: dict[str, Json] = {
-    "type": {"schema": {"type": "string", "enum": sorted(collection.TYPES)}},
+    "type": {
+        "schema": {"type": "string", "enum": sorted(collection.TYPES)},
+        "example": "track",
+    },
     "id": {"schema": {"type": "string"}},
-    "writeKey": {"schema": {"type": "string"}, "example": "wk_…"},
+    "writeKey": {"schema": {"type": "string"}},
+    "key": {"schema": {"type": "string"}, "description": "The write key of a webhook"},
     "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
 }
 KEYS: dict[str, Json] = {
@@ -152,6 +256,20 @@ def codes() -> dict[int, set[str]]:
     return found
 
 
+def event_codes() -> dict[str, set[str]]:
+    """The codes that answers tell of single events, by the model of the list they stand in."""
+    told: dict[str, set[str]] = {"refused": set(), "said": set()}
+    for module in ("collection", "conversion", "webhooks"):
+        tree = ast.parse((ROOT / f"layers/candor/python/candor/{module}.py").read_text())
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(ast.Name("_Refusal" | "Unfit"), [ast.Constant(str(code)), *_]):
+                    told["refused"].add(code)
+                case ast.Call(ast.Attribute(attr="said"), [ast.Constant(str(code)), *_]):
+                    told["said"].add(code)
+    return {"RefusedEvent": told["refused"], "Stripped": told["said"], "Note": told["said"]}
+
+
 def failure(status: int, known: set[str]) -> Json:
     fields = {
         "success": {"const": False},
@@ -174,6 +292,8 @@ def document() -> Json:
     ordered = sorted(models | {answers.Batch}, key=lambda model: model.__name__)
     schemas = models_json_schema([(m, "validation") for m in ordered], ref_template=SCHEMA)[1]
     failures = {str(status): failure(status, known) for status, known in sorted(codes().items())}
+    for model, told in event_codes().items():
+        schemas["$defs"][model]["properties"]["code"]["enum"] = sorted(told)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -181,6 +301,7 @@ def document() -> Json:
             "version": tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
             "description": "Made from the code (`make openapi`). Fields may come, none is renamed.",
         },
+        "tags": [{"name": name, "description": said} for name, (said, _) in TAGS.items()],
         "servers": [{"url": "{api_url}/v1", "variables": {"api_url": API_URL}}],
         "paths": paths(),
         "components": {
@@ -192,13 +313,22 @@ def document() -> Json:
     }
 
 
+TAGS: dict[str, tuple[str, ModuleType]] = {
+    "sources": ("What websites, apps and servers send, with a write key", collect),
+    "profiles": ("What is known of people, and what they chose", api),
+    "privacy": ("Privacy requests, and the keys of sources and staff", privacy),
+}
+"""Tags of operations: what they are about, and the function that serves them."""
+
+
 def paths() -> Json:
     found: Json = {}
-    for function in (collect, api, privacy):
+    for tag, (_, function) in TAGS.items():
         for method, path in sorted(function.ROUTES, key=lambda route: (route[1], route[0])):
             operation = function.ROUTES[method, path]
             if operation is not preflight:
-                found.setdefault(path, {})[method.lower()] = _operation(method, path, operation)
+                described = _operation(method, path, operation)
+                found.setdefault(path, {})[method.lower()] = {"tags": [tag], **described}
     return found
 
 
@@ -211,7 +341,10 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
         summary = f"Read a person's {part}, for a purpose" if part else summary
     else:
         call = CALLS[operation]
-    body = answers.Batch if collection.PATHS.get(names[0]) == "batch" else call.body
+    kind = collection.PATHS.get(names[0], "")
+    body = answers.Batch if kind == "batch" else call.body
+    example = BATCH if kind == "batch" else EVENTS.get(kind, call.example)
+    roles = ", ".join(role for role in sorted(MAY) if call.right in MAY[role])
     parameters = [
         {"name": name, "in": "path", "required": True, **INSIDE[name]}
         for name in names
@@ -219,15 +352,19 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     ]
     parameters += [{"$ref": f"#/components/parameters/{name}"} for name in call.parameters]
     never = (set() if body else {413}) | ({401} if call.keys == ANYBODY else set())
-    failing = sorted({*ANY_CALL, *call.fails} - never)
+    failing = sorted(({*ANY_CALL} - never) | {*call.fails})
     described: Json = {
-        "operationId": "_".join([method.lower(), *names]),
+        "operationId": "_".join([method.lower(), *names]).replace(".", "_"),
         "summary": summary,
+        "description": f"Of staff, the roles that may: {roles}." if roles else "",
         "security": [{key: []} if key else {} for key in call.keys],
         "parameters": parameters,
-        "requestBody": {"required": True, **_content(body)} if body else None,
+        "requestBody": {"required": True, **_content(body, example)} if body else None,
         "responses": {
-            str(status): {"description": getattr(one, "__name__", one), **_content(one)}
+            str(status): {
+                "description": getattr(one, "__name__", one),
+                **_content(one, page=call.page),
+            }
             for status, one in call.answers.items()
         }
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in failing},
@@ -235,11 +372,14 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     return {name: value for name, value in described.items() if value}
 
 
-def _content(model: Model | str) -> Json:
+def _content(model: Model | str, example: Json | None = None, *, page: bool = False) -> Json:
     if isinstance(model, str):
-        return {"content": {model: {"schema": {"type": "string", "contentEncoding": "base64"}}}}
+        encoded = {} if model.startswith("text/") else {"contentEncoding": "base64"}
+        return {"content": {model: {"schema": {"type": "string", **encoded}}}}
+    shown = {} if example is None else {"example": example}
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
-    return {"content": {"application/json": {"schema": schema}}}
+    html = {"text/html": {"schema": {"type": "string"}}} if page else {}
+    return {"content": {"application/json": {"schema": schema, **shown}, **html}}
 
 
 def _plain(node: Any) -> Any:

@@ -3,12 +3,15 @@
 Needs PyYAML alone, because the build runs it.
 """
 
+import pathlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
+
+from cli.problem import Problem
 
 Path = tuple[str | int, ...]
 MERGE = "tag:yaml.org,2002:merge"
@@ -54,8 +57,19 @@ class Written:
             path = path[:-1]
         return self.lines.get(path, 1)
 
+    def spelling(self, path: Path, key: object) -> Path:
+        """The place of a key that YAML takes for something else than text, as it is spelled."""
+        beside = (one for one in self.lines if one[:-1] == path)
+        return next((one for one in beside if _plain(one[-1]) == key), path)
+
     def mistake(self, path: Path, message: str, suggestion: str = "") -> Mistake:
         return Mistake(self.line(path), dotted(path), message, suggestion)
+
+
+class Plain(yaml.SafeLoader):
+    """Reads no tag but YAML's own, whatever another library has taught PyYAML's loader."""
+
+    yaml_multi_constructors: ClassVar[dict[str | None, Any]] = {}
 
 
 class AnyTag(yaml.SafeLoader):
@@ -73,11 +87,19 @@ def _untagged(loader: AnyTag, _: str, node: yaml.Node) -> Any:
 AnyTag.add_multi_constructor("!", _untagged)
 
 
+def text_of(file: pathlib.Path) -> str:
+    """Raises Problem."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"{file}: it cannot be read: {error}.") from None
+
+
 def dotted(path: Iterable[str | int]) -> str:
     return ".".join(map(str, path))
 
 
-def read(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Written:
+def read(text: str, loader: type[yaml.SafeLoader] = Plain) -> Written:
     """Reads one document. A key that comes twice is a mistake: PyYAML takes the last one."""
     written = Written()
     try:
@@ -141,6 +163,13 @@ def _note_repeated(node: yaml.MappingNode, path: Path, written: Written) -> None
         mistake = Mistake(line, dotted((*path, name)), message, "Make one of the two.")
         if mistake not in written.mistakes:  # what is shared is walked through several times
             written.mistakes.append(mistake)
+
+
+def _plain(key: str | int) -> object:
+    try:
+        return yaml.safe_load(str(key))
+    except yaml.YAMLError:
+        return key
 
 
 def _text(key: yaml.Node) -> str:

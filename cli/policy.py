@@ -8,13 +8,25 @@ import json
 import re
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from candor import webhooks
+from candor.conversion import Conversion, Target
+from candor.imports import Layout
 from cli import contradictions, explanations, places
-from cli.places import Mistake
+from cli.places import Mistake, Written
 from cli.problem import Problem
 
 Kind = Literal["server", "crm", "webhook", "app", "website"]
@@ -36,8 +48,20 @@ def _flat(names: Any) -> Any:
     return [name for one in names for name in (_flat(one) if isinstance(one, list) else [one])]
 
 
+def _target(text: str) -> str:
+    Target.of(text)
+    return text
+
+
+def _path(text: str) -> str:
+    webhooks.Path.of(text)
+    return text
+
+
 Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
+Goal = Annotated[str, AfterValidator(_target)]
+Where = Annotated[str, AfterValidator(_path)]
 
 
 class Strict(BaseModel):
@@ -99,10 +123,68 @@ class Context(Strict):
     drop: list[str]
 
 
+class Mapped(Strict):
+    """How named values become an event (`candor.conversion`)."""
+
+    type: Literal["identify", "track"] = "identify"
+    event: str | None = None
+    map: dict[Annotated[str, Field(min_length=1)], Goal] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def can_be_converted(self) -> Self:
+        if (self.type == "track") != (self.event is not None):
+            raise ValueError("`event` goes with type: track")
+        Conversion.of(self.model_dump())
+        return self
+
+
+class Import(Mapped):
+    """How a CSV file is read (`candor.imports`)."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def can_be_read(self) -> Self:
+        Layout.of(self.model_dump())
+        targets = map(Target.of, self.map.values())
+        if self.type == "track" and ("timestamp",) not in {target.path for target in targets}:
+            raise ValueError("map: no column goes to `timestamp`, and an event says when it was")
+        return self
+
+
+class Fields(Strict):
+    """A list of pairs that is read as one object: where it lies, and in each pair what."""
+
+    path: Where
+    name: Where
+    value: Where
+
+
+class Webhook(Mapped):
+    """How the body of a signed webhook is read (`candor.webhooks`)."""
+
+    each: Where
+    where: dict[Where, str | int | bool] = {}
+    id: Where
+    time: Where
+    fields: Fields | None = None
+    max_age_hours: int = Field(default=36, ge=1, le=168)
+
+    @model_validator(mode="after")
+    def can_be_found(self) -> Self:
+        webhooks.Form.of(self.model_dump())
+        return self
+
+
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
 class Policy(Strict):
     version: Literal[1]
     organization: str
     contact: str
+    changed: date | None = None
     purposes: dict[str, Purpose]
     consent_categories: dict[str, list[str]]
     retention: dict[str, Days]
@@ -116,6 +198,8 @@ class Policy(Strict):
     events: dict[str, Event]
     context: Context
     gpc: list[str] = []
+    imports: dict[Slug, Import] = {}
+    webhooks: dict[Slug, Webhook] = {}
 
 
 class Wrong(ValueError):
@@ -128,12 +212,12 @@ class Wrong(ValueError):
 
 def check(text: str) -> list[Mistake]:
     """Every mistake in a policy's YAML text, in its order."""
-    return _checked(text)[1]
+    return examine(places.read(text))[1]
 
 
 def compile_policy(text: str) -> dict[str, Any]:
     """The compiled form of a policy's YAML text. Raises Wrong with every mistake."""
-    policy, mistakes = _checked(text)
+    policy, mistakes = examine(places.read(text))
     if mistakes or policy is None:
         raise Wrong(mistakes)
     return _compiled(policy)
@@ -141,7 +225,7 @@ def compile_policy(text: str) -> dict[str, Any]:
 
 def compile_earlier(text: str) -> dict[str, Any]:
     """Of a policy that was in force, whatever is checked since then. Raises Wrong."""
-    policy, mistakes = _checked(text)
+    policy, mistakes = examine(places.read(text))
     if policy is None:
         raise Wrong(mistakes)
     return _compiled(policy)
@@ -150,22 +234,14 @@ def compile_earlier(text: str) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any]:
     """The compiled policy in a file. Raises Problem, which names the place of every mistake."""
     try:
-        return compile_policy(text_of(path))
+        return compile_policy(places.text_of(path))
     except Wrong as wrong:
         fix = "`candor policy check` shows each on a line of its own."
         raise Problem(f"{path}: {wrong}", fix) from None
 
 
-def text_of(path: Path) -> str:
-    """Raises Problem."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"{path}: it cannot be read: {error}.") from None
-
-
-def _checked(text: str) -> tuple[Policy | None, list[Mistake]]:
-    written = places.read(text)
+def examine(written: Written) -> tuple[Policy | None, list[Mistake]]:
+    """The policy, where it has the shape of one, and every mistake in it."""
     if not written.readable:
         return None, written.mistakes
     policy = None
@@ -191,7 +267,7 @@ def _in_order(found: list[Mistake]) -> list[Mistake]:
 
 
 def _compiled(policy: Policy) -> dict[str, Any]:
-    compiled = policy.model_dump(by_alias=True)
+    compiled = policy.model_dump(by_alias=True, mode="json")
     canonical = json.dumps(compiled, sort_keys=True, separators=(",", ":"))
     return {**compiled, "hash": hashlib.sha256(canonical.encode()).hexdigest()[:16]}
 
@@ -202,7 +278,7 @@ def main(arguments: list[str]) -> int:
         return 2
     source = Path(arguments[1])
     try:
-        compiled = compile_policy(text_of(source))
+        compiled = compile_policy(places.text_of(source))
     except Wrong as wrong:
         for one in wrong.mistakes:
             print(f"{source}:{one.line}: {one}", file=sys.stderr)

@@ -3,11 +3,13 @@
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from rich.status import Status
 from rich.text import Text
 
@@ -78,6 +80,24 @@ class Screen:
         else:
             self._tell("… ", doing)
             yield Progress(doing, None)
+
+    @contextmanager
+    def bar(self, doing: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        """Shows how much of a total is done; what it yields is told of it, with a detail.
+
+        On a terminal a bar with the time that is left, else one line.
+        """
+        if self.as_json or not self.err.is_terminal:
+            self._tell("… ", doing)
+            yield lambda _, __: None
+            return
+        percent = TextColumn("{task.percentage:>3.0f} %", markup=False)
+        columns = (BarColumn(), percent, TimeRemainingColumn())
+        detail = TextColumn("{task.fields[detail]}", style="dim", markup=False)
+        named = TextColumn("{task.description}", markup=False)
+        with RichProgress(named, *columns, detail, console=self.err) as progress:
+            task = progress.add_task(text(doing).plain, total=total, detail="")
+            yield lambda done, said: progress.update(task, completed=done, detail=said)
 
     def problem(self, problem: Problem) -> None:
         if self.as_json:

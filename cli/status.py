@@ -1,6 +1,7 @@
 """The command `status`: what runs, what waits, what failed."""
 
 import argparse
+import time
 from typing import Any
 
 from rich.console import Group
@@ -18,9 +19,11 @@ from cli.target import choose, load_stack
 QUEUES = {
     "events": "EventsQueueUrl",
     "audit": "AuditQueueUrl",
+    "drop": "DropQueueUrl",
     "events, failed": "EventsDlqUrl",
     "audit, failed": "AuditDlqUrl",
     "archive, failed": "ArchiveDlqUrl",
+    "drop, failed": "DropDlqUrl",
 }
 REDRIVE = "`candor dlq list` shows why; docs/operations.md says how to put it right."
 
@@ -47,6 +50,8 @@ def collect_facts(stack: dict[str, Any]) -> dict[str, Any]:
         "queues": {},
         "keys": None,
         "requests": None,
+        "outcomes": [],
+        "unknown_names": 0,
         "problems": [],
     }
     try:
@@ -63,6 +68,9 @@ def collect_facts(stack: dict[str, Any]) -> dict[str, Any]:
         listed = api.staff("admin", "GET", "/keys").get("data", [])
         found["keys"] = sum(not one.get("revoked") for one in listed)
         found["requests"] = api.staff("dpo", "GET", "/privacy/requests").get("data", [])[:5]
+        counted = api.staff("admin", "GET", "/outcomes").get("data", [])
+        found["outcomes"] = outcomes(counted, {one["id"]: one["name"] for one in listed})
+        found["unknown_names"] = len({str(name) for one in counted for name in one["names"]})
     except Problem as problem:
         found["problems"].append(str(problem))
     for label, count in found["queues"].items():
@@ -73,6 +81,27 @@ def collect_facts(stack: dict[str, Any]) -> dict[str, Any]:
     found["problems"] += [f"The function {name} is not active." for name in inactive]
     found["healthy"] = not found["problems"]
     return found
+
+
+def outcomes(counted: list[dict[str, Any]], names: dict[str, str]) -> list[dict[str, Any]]:
+    """What became of each source's events, by reason: today (UTC) and in the last week."""
+    today = int(time.time() // 86_400)
+    sums: dict[tuple[str, str], list[int]] = {}
+    for one in counted:
+        for outcome, count in one["outcomes"].items():
+            both = sums.setdefault((one["source"], outcome), [0, 0])
+            both[0] += count if one["day"] == today else 0
+            both[1] += count
+    return [
+        {
+            "source": names.get(source, source),
+            "outcome": outcome.partition(":")[0],
+            "reason": outcome.partition(":")[2],
+            "today": both[0],
+            "week": both[1],
+        }
+        for (source, outcome), both in sorted(sums.items())
+    ]
 
 
 def depth(clients: Clients, url: str) -> int:
@@ -107,6 +136,15 @@ def picture(found: dict[str, Any]) -> Panel:
         )
     if requests.row_count:
         parts += ["", requests]
+    counts = grid("source", "its events were", "because", "today", "7 days")
+    for one in found["outcomes"]:
+        what = one["outcome"].replace("_", " ")
+        counts.add_row(one["source"], what, one["reason"], one["today"], one["week"])
+    if counts.row_count:
+        parts += ["", counts]
+    if found["unknown_names"]:
+        told = f"Names that policy.yaml does not know: {found['unknown_names']}. Look at them: "
+        parts += ["", text(f"{told}candor policy suggest", "yellow")]
     for problem in found["problems"]:
         parts += ["", text(problem, "red")]
     colour = "green" if found["healthy"] else "red"

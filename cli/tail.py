@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     if not stack.get("endpoint_url"):
         raise Problem(
             "`candor tail` reads an emulator's logs; on AWS, functions do not log single events.",
-            "Its metrics are in CloudWatch, namespace Candor.",
+            "`candor status` counts what became of them, by source and reason.",
         )
     if health(stack["endpoint_url"]) is None:
         raise gone(stack["endpoint_url"], choose(stack["endpoint_url"], "local"))

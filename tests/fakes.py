@@ -24,6 +24,7 @@ from candor.ports import (
     Delete,
     Is,
     Key,
+    Part,
     Put,
     Row,
     Table,
@@ -321,6 +322,8 @@ class FakeObjects(_Tapped):
     def __init__(self, tap: Tap | None = None) -> None:
         super().__init__(tap)
         self.objects: dict[str, bytes] = {}
+        self.modified = FakeClock().now
+        """When all of them were."""
 
     def put(self, key: str, body: bytes) -> None:
         self._tap("put:before", key)
@@ -333,6 +336,17 @@ class FakeObjects(_Tapped):
         body = self.objects.get(key)
         self._tap("get:after", key)
         return body
+
+    def part(self, key: str, start: int, length: int, etag: str | None = None) -> Part | None:
+        self._tap("part:before", key)
+        body = self.objects.get(key)
+        self._tap("part:after", key)
+        if body is None:
+            return None
+        own = hashlib.md5(body).hexdigest()  # noqa: S324  as S3 does
+        if etag not in (None, own):
+            return None
+        return Part(body[start : start + length], own, self.modified)
 
     def list(self, prefix: str) -> Iterator[str]:
         self._tap("list:before", prefix)
@@ -349,6 +363,13 @@ class FakeObjects(_Tapped):
                 self.objects.pop(key, None)
             self._tap("delete:row", key)
         self._tap("delete:after", keys)
+
+    def remove(self, key: str, etag: str) -> None:
+        self._tap("remove:before", key)
+        part = self.objects.get(key)
+        if part is not None and hashlib.md5(part).hexdigest() == etag:  # noqa: S324
+            del self.objects[key]
+        self._tap("remove:after", key)
 
 
 class FakeSigner(_Tapped):

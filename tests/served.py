@@ -2,20 +2,28 @@
 
 import importlib
 import json
+from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from candor import credentials
+from candor import credentials, pages
 from candor.credentials import Credentials
 from candor.transit import Transit
 from candor.wiring import Wiring
+from cli import docs, openapi
 from tests.fakes import FakeObjects, FakeQueue
 from tests.worlds import Shop
 
 Json = dict[str, Any]
 PURPOSES = ["service", "marketing", "privacy_rights"]
+
+
+@cache
+def _built() -> dict[str, str]:
+    text = openapi.OUT.read_text()
+    return {"openapi.json": text, "docs.html": docs.page(json.loads(text))}
 
 
 class Served:
@@ -24,7 +32,11 @@ class Served:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shop = Shop()
         self.audit_queue = FakeQueue(fifo=True)
+        self.drop_bucket, self.drop_queue = FakeObjects(), FakeQueue()
+        self.drop_bucket.modified = self.shop.clock()
         self._monkeypatch = monkeypatch
+        # The built layer has these texts beside the modules; the source tree has not.
+        monkeypatch.setattr(pages, "built", _built().__getitem__)
         shop = self.shop
         self.wiring = Wiring({})
         self.wiring.clock = shop.clock
@@ -39,6 +51,8 @@ class Served:
             credentials=Credentials(shop.rows, shop.clock, lambda: shop.world.vault),
             events_queue=shop.queue,
             audit_queue=self.audit_queue,
+            drop_bucket=self.drop_bucket,
+            drop_queue=self.drop_queue,
             archive=shop.objects,
             checkpoints=FakeObjects(),
             signer=shop.signer,
@@ -55,10 +69,11 @@ class Served:
     def token(self, role: str) -> str:
         return self.issue(kind="token", name="Kim", role=role, purposes=PURPOSES)
 
-    def invoke(self, name: str, event: Json) -> Any:
-        """What a function answers to an event, through JSON as Lambda passes both."""
+    def invoke(self, name: str, event: Json, left: int = 300_000) -> Any:
+        """What a function answers to an event, through JSON as Lambda passes both; `left` are the
+        milliseconds that it has."""
         module = self._module(name)
-        context = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda: left)
         return json.loads(json.dumps(module.handler(json.loads(json.dumps(event)), context)))
 
     def unify(self) -> None:

@@ -95,7 +95,9 @@ class Shop:
         """What collection puts into the queue, as it comes out of it."""
         now = self.clock()
         body = {"batch": list(events)}
-        collected = collection.collect(body, "batch", self.policy, now, keep_unnamed=keep_unnamed)
+        collected = collection.collect(
+            body, "batch", self.policy, now, keep_unnamed=keep_unnamed, sender=source
+        )
         assert not collected.refused, collected.refused
         message = collection.message(collected, body, source, now)
         taken: Json = json.loads(json.dumps(message))
@@ -177,7 +179,7 @@ class Shop:
 
     def expire(self) -> None:
         """What DynamoDB's own expiry does some time after `ttl`."""
-        for table in ("keys", "graph", "events", "requests", "audit"):
+        for table in ("keys", "graph", "events", "requests", "audit", "counts"):
             ended = [r for r in self.rows.held(table) if r.get("ttl", NOW * 9) <= self.clock()]
             self.rows.delete([Key(table, row["pk"], row.get("sk")) for row in ended])
 

@@ -1,12 +1,14 @@
 """Reading profiles, each read with a purpose and an audit event; and explicit consent choices."""
 
+import hashlib
+import json
 from typing import Any
 
-from candor import audit, bodies, consents, credentials, outcomes, profiles
-from candor.credentials import Trust
+from candor import audit, bodies, consents, credentials, outcomes, pages, profiles
+from candor.credentials import Principal, Trust
 from candor.profiles import View
 from candor.telemetry import Telemetry
-from candor.web import Answer, Request, serve
+from candor.web import Answer, Request, prefers_html, serve
 from candor.wiring import Wiring
 
 wiring = Wiring()
@@ -16,18 +18,24 @@ telemetry = Telemetry(tail=wiring.tail)
 def read(request: Request) -> Answer:
     """Read a person, or a part of what is known of them, for a purpose."""
     type_, _, value = request.path["identifier"].partition(":")
-    return _read(request, type_, value)
+    return _read(request, _reader(request), type_, value)
 
 
 def query(request: Request) -> Answer:
     """Read a person whose identifier is better not in a URL."""
+    principal = _reader(request)
     body = bodies.parse(bodies.Query, request.json())
-    return _read(request, body.identifier.type, body.identifier.value)
+    return _read(request, principal, body.identifier.type, body.identifier.value)
 
 
-def _read(request: Request, type_: str, value: str) -> Answer:
+def _reader(request: Request) -> Principal:
+    """Asked for before a stranger's body costs anything, or is told what is wrong with it."""
     principal = wiring.credentials.principal(request.headers)
     principal.needs("read")
+    return principal
+
+
+def _read(request: Request, principal: Principal, type_: str, value: str) -> Answer:
     purpose = principal.purpose(request.headers.get("x-purpose"))
     limit = profiles.limited(request.query.get("limit"))
     one = wiring.identifiers.make(type_, value)
@@ -80,14 +88,12 @@ def count(request: Request) -> Answer:
 
 def choose(request: Request) -> Answer:
     """Record a person's choices; they bind when this answers."""
+    sender = _chooser(request) if credentials.presented(request.headers) else None
     body = bodies.parse(bodies.Choice, request.json())
-    if (credentials.presented(request.headers) or "").startswith(credentials.TOKEN):
-        principal = wiring.credentials.principal(request.headers)
-        principal.needs("consent")
-        source, trust = principal.id, SERVER
-    else:
-        sender = wiring.credentials.source(request.headers, body.write_key)
-        source, trust = sender.id, sender.trust
+    if sender is None:
+        known = wiring.credentials.source({}, body.write_key)
+        sender = known.id, known.trust
+    source, trust = sender
     choice = body.choice(wiring.identifiers, wiring.clock(), source, trust)
     consents.choose(wiring.world, choice)
     audit.tell(
@@ -100,13 +106,56 @@ def choose(request: Request) -> Answer:
     return Answer({"success": True})
 
 
-SERVER: Trust = "server"
+def _chooser(request: Request) -> tuple[str, Trust]:
+    """Who speaks for the person, and how far to believe it: staff, or a source."""
+    if str(credentials.presented(request.headers)).startswith(credentials.TOKEN):
+        principal = wiring.credentials.principal(request.headers)
+        principal.needs("consent")
+        return principal.id, "server"
+    source = wiring.credentials.source(request.headers)
+    return source.id, source.trust
+
+
+def show_policy(request: Request) -> Answer:
+    """What is kept about people, why and how long: for anyone, as JSON or as a page."""
+    policy = wiring.policy
+    if prefers_html(request.headers.get("accept", "")):
+        from candor import notice
+
+        written = notice.page(policy.document)
+        headers = pages.headers(written)
+    else:
+        written = json.dumps(policy.document, separators=(",", ":"))
+        headers = dict(pages.CACHE)
+    headers["Vary"] = "Accept"
+    # The hash alone would keep a page that was written differently from being noticed.
+    headers["ETag"] = f'"{policy.hash}-{hashlib.sha256(written.encode()).hexdigest()[:8]}"'
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Answer("", 304, headers)
+    return Answer(written, headers=headers)
+
+
+def describe(_: Request) -> Answer:
+    """Describe this API to programs, as OpenAPI 3.1."""
+    return Answer(pages.built("openapi.json"), headers=pages.CACHE)
+
+
+def explain(_: Request) -> Answer:
+    """Describe this API to people."""
+    page = pages.built("docs.html")
+    return Answer(page, headers=pages.headers(page))
+
+
+"""How long anybody may go on showing the policy that was."""
 COUNTED_DAYS = 7
 READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
 ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | {
     ("POST", "/profiles/query"): query,
     ("GET", "/outcomes"): count,
     ("POST", "/consents"): choose,
+    ("GET", "/policy"): show_policy,
+    ("GET", "/openapi.json"): describe,
+    ("GET", "/docs"): explain,
 }
 
 

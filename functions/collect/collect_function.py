@@ -1,9 +1,14 @@
-"""POST /v1/batch and the other collection calls: check, strip, one message to the queue, answer."""
+"""POST /v1/batch and the other collection calls: check, strip, one message to the queue, answer.
+
+So become files in the drop bucket, of which a queue of its own tells.
+"""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 from candor import analytics_js, collection, credentials
+from candor.credentials import Source
 from candor.errors import NotFound, Refused
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, preflight, serve
@@ -13,6 +18,8 @@ wiring = Wiring()
 telemetry = Telemetry(tail=wiring.tail)
 IMAGE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """A transparent GIF of one pixel."""
+RESERVE_MS = 10_000
+"""Go on with a file by another message when there is less time left."""
 
 
 def collect(request: Request) -> Answer:
@@ -26,7 +33,7 @@ def pixel(request: Request) -> Answer:
     kind = request.path["type"]
     if kind not in collection.TYPES:
         raise NotFound("unknown_path", "There is no such method and path.")
-    _take(request, kind, b"data=" + request.query.get("data", "").encode())
+    _take(request, kind, b"data=" + request.query.get("data", "").encode(errors="replace"))
     return Answer(IMAGE, headers={"Content-Type": "image/gif"})
 
 
@@ -60,6 +67,71 @@ def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
     return collected.answer()
 
 
+def subscribe(request: Request) -> Answer:
+    """Answer a webhook's handshake, which proves to its sender that the address is ours."""
+    from candor import webhooks
+
+    source = wiring.credentials.webhook(request.path["key"])
+    answer = webhooks.challenge(source.secret, request.query)
+    plain = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    return Answer(answer, headers=plain)
+
+
+def receive(request: Request) -> Answer:
+    """Take what a signed webhook tells, and tell what became of each item."""
+    from candor import webhooks
+
+    source, now = wiring.credentials.webhook(request.path["key"]), wiring.clock()
+    signature = request.headers.get(webhooks.SIGNATURE)
+    webhooks.verify(source.secret, request.body, signature)
+    try:
+        body = collection.parse(request.body)
+        items = webhooks.items(wiring.policy, source.mapping, body, now)
+    except Refused as refused:
+        _queue(collection.refusal(refused.code, request.body, source, now))
+        raise
+    collected = _import({"batch": items.events, "of": body}, source, items.refused)
+    items.place(collected)
+    return Answer(collected.answer())
+
+
+def _import(
+    body: dict[str, Any], source: Source, before: list[dict[str, Any]]
+) -> collection.Collected:
+    """Take a batch that was no request, and count what was refused of it before with it."""
+    now, keep = wiring.clock(), wiring.keep_unnamed
+    collected = collection.collect(body, "batch", wiring.policy, now, keep_unnamed=keep)
+    counted = replace(collected, refused=[*collected.refused, *before])
+    message = collection.message(counted, body, source, now)
+    if collected.events or "counts" in message:
+        _queue(message)
+    return collected
+
+
+def _read_drops(records: list[dict[str, Any]], context: Any) -> dict[str, Any]:
+    """Read the files that lie in the drop bucket."""
+    from candor.drops import Drops, read  # a request needs none of it
+
+    def more() -> bool:
+        return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
+
+    drops = Drops(
+        wiring.drop_bucket,
+        wiring.drop_queue,
+        wiring.credentials,
+        wiring.policy,
+        lambda *batch: _import(*batch).refused,
+    )
+    failed = []
+    for record in records:
+        try:
+            telemetry.done("dropped", lines=read(record["body"], drops, more))
+        except Exception as error:  # noqa: BLE001  its text may be personal
+            telemetry.fault(error, queued=record["messageId"])
+            failed.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failed}
+
+
 def _queue(message: dict[str, Any]) -> None:
     wiring.events_queue.send(wiring.transit.seal(message))
 
@@ -68,8 +140,11 @@ ROUTES = (
     {("POST", f"/{path}"): collect for path in collection.PATHS}
     | {("OPTIONS", f"/{path}"): preflight for path in (*collection.PATHS, "consents")}
     | {("GET", "/pixel/{type}"): pixel, ("GET", "/projects/{writeKey}/settings"): settings}
+    | {("GET", "/webhooks/{key}"): subscribe, ("POST", "/webhooks/{key}"): receive}
 )
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    if "Records" in event:
+        return _read_drops(event["Records"], context)
     return serve(event, ROUTES, telemetry.fault)

@@ -76,7 +76,7 @@ def list_requests(request: Request) -> Answer:
 def create_key(request: Request) -> Answer:
     """Issue a write key to a source, or a token to staff; it is shown this once."""
     principal = _principal(request, "keys")
-    spec = bodies.parse(bodies.Credential, request.json()).root.model_dump()
+    spec = bodies.parse(bodies.Credential, request.json()).root.model_dump(exclude_none=True)
     credentials.check(spec, wiring.policy)
     id_, key = credentials.issue(wiring.rows, spec, wiring.clock())
     _tell(principal, "key.created", request=id_)
@@ -89,8 +89,8 @@ def share_secret(request: Request) -> Answer:
     id_ = _id(request)
     given = bodies.parse(bodies.Secret, request.json()).secret
     _tell(principal, "key.secret", request=id_)
-    secret = credentials.share_secret(wiring.rows, wiring.vault, id_, given)
-    return Answer({"id": id_, "secret": secret}, 201)
+    shared = credentials.share_secret(wiring.rows, wiring.vault, id_, given)
+    return Answer({"id": id_, **shared}, 201)
 
 
 def list_keys(request: Request) -> Answer:

@@ -46,3 +46,50 @@ def test_lists_and_deletes_go_beyond_one_page(objects: Objects) -> None:
     assert list(objects.list("k")) == keys
     objects.delete(objects.list("k"))
     assert list(objects.list("")) == []
+
+
+def test_a_part_is_what_lies_there_and_no_more(objects: Objects) -> None:
+    objects.put("a/b", b"0123456789")
+    objects.put("a/empty", b"")
+
+    def read(key: str, start: int, length: int) -> bytes | None:
+        part = objects.part(key, start, length)
+        return part.body if part else None
+
+    assert read("a/b", 0, 4) == b"0123"
+    assert read("a/b", 8, 4) == b"89"
+    assert read("a/b", 10, 4) == b""
+    assert read("a/b", 99, 4) == b""
+    assert read("a/empty", 0, 4) == b""
+    assert read("a/other", 0, 4) is None
+
+
+def test_a_part_of_what_was_overwritten_is_none(objects: Objects) -> None:
+    objects.put("k", b"1")
+    part = objects.part("k", 0, 1)
+    assert part is not None
+    assert '"' not in part.etag
+    assert objects.part("k", 0, 1, part.etag) == part
+    assert objects.part("k", 5, 1, part.etag) == part._replace(body=b"")
+
+    objects.put("k", b"2")
+
+    assert objects.part("k", 0, 1, part.etag) is None
+    assert objects.part("k", 5, 1, part.etag) is None
+    assert objects.part("k", 0, 1) is not None
+
+
+def test_removing_leaves_what_came_meanwhile(objects: Objects) -> None:
+    objects.put("k", b"1")
+    part = objects.part("k", 0, 1)
+    assert part is not None
+    objects.put("k", b"2")
+
+    objects.remove("k", part.etag)
+    assert objects.get("k") == b"2"
+
+    now = objects.part("k", 0, 1)
+    assert now is not None
+    objects.remove("k", now.etag)
+    objects.remove("k", now.etag)
+    assert objects.get("k") is None

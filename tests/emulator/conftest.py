@@ -15,6 +15,7 @@ from tests.conftest import endpoints
 from tests.emulator.installation import Installation
 from tests.emulators import Clients, MiniStack
 
+pytest.register_assert_rewrite("tests.emulator.reading")  # so that its failures say what was there
 QUIET = Screen(as_json=True)
 POLL_SECONDS = 0.1
 

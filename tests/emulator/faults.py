@@ -26,9 +26,10 @@ class Fault:
     """Whether the API took the request all the same."""
 
 
+CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
 FAULTS = {
-    "503": Fault(503),
-    "429": Fault(429, {"Retry-After": "1"}, taken=False),
+    "503": Fault(503, CORS),
+    "429": Fault(429, CORS | {"Retry-After": "1"}, taken=False),
     "cut": Fault(None),
 }
 
@@ -61,10 +62,8 @@ def failing(api_url: str, fault: Fault) -> Iterator[tuple[str, list[Try]]]:
             ids, sent_at = _read(body)
             failed = not {id_ for one in tries for id_ in one.message_ids} & set(ids)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            kept = {name: value for name, value in headers.items() if name not in HOP}
-            url = api_url + self.path
             asked = fault.taken or not failed
-            answer = pool.request("POST", url, headers=kept, body=body) if asked else None
+            answer = self._ask(headers, body) if asked else None
             tries.append(Try(ids, sent_at, headers, failed, answer.status if answer else None))
             if answer and not failed:
                 self._answer(answer.status, answer.headers, answer.data)
@@ -73,6 +72,14 @@ def failing(api_url: str, fault: Fault) -> Iterator[tuple[str, list[Try]]]:
             else:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
+
+        def do_OPTIONS(self) -> None:
+            answer = self._ask(dict(self.headers.items()), None)
+            self._answer(answer.status, answer.headers, answer.data)
+
+        def _ask(self, headers: Mapping[str, str], body: bytes | None) -> urllib3.BaseHTTPResponse:
+            kept = {name: value for name, value in headers.items() if name.lower() not in HOP}
+            return pool.request(self.command, api_url + self.path, headers=kept, body=body)
 
         def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
             self.send_response(status)
@@ -99,6 +106,6 @@ def failing(api_url: str, fault: Fault) -> Iterator[tuple[str, list[Try]]]:
 
 
 def _read(body: bytes) -> tuple[tuple[str, ...], str]:
-    """The messageIds and the sentAt of a batch."""
+    """The messageIds and the sentAt of a batch, or of an event by itself."""
     sent = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
-    return tuple(event["messageId"] for event in sent["batch"]), sent["sentAt"]
+    return tuple(event["messageId"] for event in sent.get("batch", [sent])), sent["sentAt"]

@@ -16,8 +16,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from tests.emulators import Clients
 
 TABLES = ("Keys", "Graph", "Events", "Requests", "Audit", "Credentials")
-QUEUES = ("EventsQueue", "EventsDlq", "AuditQueue", "AuditDlq", "ArchiveDlq")
-BUCKETS = ("ArchiveBucket", "AuditBucket")
+QUEUES = (
+    "EventsQueue",
+    "EventsDlq",
+    "AuditQueue",
+    "AuditDlq",
+    "ArchiveDlq",
+    "DropQueue",
+    "DropDlq",
+)
+BUCKETS = ("ArchiveBucket", "AuditBucket", "DropBucket")
 FUNCTIONS = ("Collect", "Unify", "Api", "Privacy", "Erase", "Archive", "Audit", "Sweep")
 SWITCH_SECONDS = 60
 DEPTHS = [

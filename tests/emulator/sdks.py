@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from segment.analytics.client import Client  # type: ignore[import-untyped]
+
+from cli.api import Api
+from tests.emulator import javascript
 
 ORDERS = 120
 """More than an SDK puts in one batch."""
@@ -20,6 +24,13 @@ class Source:
     id: str
     key: str
     host: str
+
+
+def new_source(api: Api, trust: str) -> Source:
+    """A source that nothing else sends as, so that its counts are a test's own."""
+    spec = {"kind": "source", "name": "sdk", "source": "website", "trust": trust}
+    made = api.staff("admin", "POST", "/keys", spec)
+    return Source(made["id"], made["key"], api.stack["api_url"])
 
 
 Sender = Callable[[Source, str], list[Json]]
@@ -56,9 +67,33 @@ def python_sends(source: Source, user: str, *, gzip: bool) -> list[Json]:
     return [message for _, message in answers]
 
 
+def node_sends(source: Source, user: str) -> list[Json]:
+    """@segment/analytics-node. Its `host` is an origin, so what follows that goes into `path`."""
+    place = urlsplit(source.host)
+    calls: list[tuple[str, Json]] = [
+        ("identify", {"traits": {"name": f"{user} Doe", "plan": "free"}}),
+        ("page", {"name": "Start", "properties": {"path": "/"}}),
+        ("screen", {"name": "Start"}),
+        ("group", {"groupId": f"{user}-group", "traits": {"name": "Friends"}}),
+        ("alias", {"previousId": f"{user}-before"}),
+    ]
+    orders = [{"properties": {"order_id": f"{user}-{n}", "total": n}} for n in range(ORDERS)]
+    calls += [("track", order | {"event": "Order Completed"}) for order in orders]
+    given = {
+        "key": source.key,
+        "host": f"{place.scheme}://{place.netloc}",
+        "path": f"{place.path}/v1/batch",
+        "calls": [[method, {"userId": user, "context": CONSENT, **what}] for method, what in calls],
+    }
+    messages: list[Json] = javascript.run("server.cjs", given)
+    assert len(messages) == len(calls)
+    return messages
+
+
 SENDERS: dict[str, Sender] = {
     "python": partial(python_sends, gzip=False),
     "python-gzip": partial(python_sends, gzip=True),
+    "node": node_sends,
 }
 
 

@@ -63,11 +63,11 @@ def secret(name: str) -> Action:
     )
 
 
-def bucket(name: str, operation: str) -> Action:
+def bucket(name: str, operation: str, absent: str = ABSENT) -> Action:
     more: dict[str, Any] = {"put_object": {"Body": b""}, "list_objects_v2": {"Prefix": ABSENT}}
 
     def act(client: Client, outputs: Outputs) -> None:
-        key = {} if operation == "list_objects_v2" else {"Key": ABSENT}
+        key = {} if operation == "list_objects_v2" else {"Key": absent}
         arguments = {"Bucket": outputs[f"{name}Bucket"]} | key | more.get(operation, {})
         try:
             getattr(client("s3"), operation)(**arguments)
@@ -126,6 +126,10 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
     "deletes of the archive": (bucket("Archive", "delete_object"), {"Erase", "Sweep"}),
     "writes checkpoints": (bucket("Audit", "put_object"), {"Audit"}),
     "deletes checkpoints": (bucket("Audit", "delete_object"), set()),
+    "reads dropped files": (bucket("Drop", "get_object", f"drop/{ABSENT}"), {"Collect"}),
+    "deletes dropped files": (bucket("Drop", "delete_object", f"drop/{ABSENT}"), {"Collect"}),
+    "drops files": (bucket("Drop", "put_object", f"drop/{ABSENT}"), set()),
+    "takes messages of dropped files": (receive("DropQueue"), {"Collect"}),
     "takes queued events": (receive("EventsQueue"), {"Unify"}),
     "takes dead letters": (receive("EventsDlq"), set()),
     "signs": (sign, {"Erase", "Audit"}),

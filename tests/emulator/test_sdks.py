@@ -1,7 +1,6 @@
 """Segment's SDKs, as they come, against the deployed stack, with and without a proxy that fails."""
 
 import secrets
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -9,65 +8,19 @@ import pytest
 from segment.analytics.request import post  # type: ignore[import-untyped]
 
 from cli import profile
-from cli.api import Answered, Api, profile_path
+from cli.api import Api
 from tests.emulator.conftest import await_true
 from tests.emulator.faults import FAULTS, failing
 from tests.emulator.installation import Installation
-from tests.emulator.people import idkey
-from tests.emulator.sdks import SENDERS, Source, happened
+from tests.emulator.reading import assert_once, await_unified, events_of, readable
+from tests.emulator.sdks import SENDERS, Source, happened, new_source
 
 Json = dict[str, Any]
 
 
 @pytest.fixture
 def source(api: Api) -> Source:
-    """A source of this test's own, so that its counts are too."""
-    spec = {"kind": "source", "name": "sdk", "source": "website", "trust": "server"}
-    made = api.staff("admin", "POST", "/keys", spec)
-    return Source(made["id"], made["key"], api.stack["api_url"])
-
-
-def events_of(api: Api, user: str) -> list[Json]:
-    """All of a profile's events, page by page; none while there is no profile."""
-    found: list[Json] = []
-    query = {"limit": "100"}
-    path = f"{profile_path(f'user_id:{user}')}/events"
-    while True:
-        try:
-            page = api.staff("dpo", "GET", path, purpose="privacy_rights", query=query)
-        except Answered as answer:
-            if answer.status == 404:
-                return []
-            raise
-        found += page["data"]
-        if not page["next"]:
-            return found
-        query = query | {"cursor": page["next"]}
-
-
-def readable(api: Api, user: str) -> list[str]:
-    """The messageIds of a profile's events."""
-    return sorted(event["messageId"] for event in events_of(api, user))
-
-
-def counted(api: Api, source_id: str) -> Counter[str]:
-    """What became of a source's events, over all its days."""
-    days = api.staff("admin", "GET", "/outcomes")["data"]
-    own = (Counter(day["outcomes"]) for day in days if day["source"] == source_id)
-    return sum(own, Counter[str]())
-
-
-def kept(installation: Installation, user: str) -> dict[str, int]:
-    """How many of a user's events lie in each store, repetitions included."""
-    home = idkey(installation.hmac_secret, "user_id", user)
-    stores = {"table": installation.rows("Events"), "archive": installation.archived()}
-    return {
-        name: sum(row["n"] for row in rows if row["pk"] == home) for name, rows in stores.items()
-    }
-
-
-def await_settled(installation: Installation) -> None:
-    await_true("the queue is empty", lambda: not installation.depth("EventsQueue"))
+    return new_source(api, "server")
 
 
 @pytest.mark.parametrize("sdk", SENDERS)
@@ -76,18 +29,18 @@ def test_every_call_of_an_sdk_is_readable_exactly_once(
 ) -> None:
     user = f"sdk-{secrets.token_hex(6)}"
     sent = SENDERS[sdk](source, user)
-    events = happened(sent)
-    await_true("every event is readable", lambda: set(readable(api, user)) >= set(events))
-    assert readable(api, user) == events
+    events, who = happened(sent), ("user_id", user)
+    await_true("every event is readable", lambda: set(readable(api, who)) >= set(events))
+    assert readable(api, who) == events
     read = profile.read(api, f"user_id:{user}", "dpo", "privacy_rights")
     assert read["traits"] == {"name": f"{user} Doe", "plan": "free"}
     assert f"{user}-before" in {one["value"] for one in read["identifiers"]["data"]}
-    kinds = {event["type"] for event in events_of(api, user)}
+    kinds = {event["type"] for event in events_of(api, who)}
     assert kinds == {"track", "page", "screen", "group"}
     # The same events again, cut into batches in another way.
     post(source.key, source.host, timeout=60, batch=sent)
-    await_settled(installation)
-    assert readable(api, user) == events
+    await_unified(installation)
+    assert readable(api, who) == events
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -104,12 +57,4 @@ def test_what_an_sdk_sends_again_is_read_stored_archived_and_counted_once(
     assert {id_ for one in passed for id_ in one.message_ids} == {one["messageId"] for one in sent}
     again = {one.message_ids: one.sent_at for one in passed}
     assert all(again.get(one.message_ids) != one.sent_at for one in failed), "sentAt is set anew"
-    events = happened(sent)
-    await_true("every event is readable", lambda: set(readable(api, user)) >= set(events))
-    await_settled(installation)
-    assert readable(api, user) == events
-    count = len(events)
-    await_true("all is archived", lambda: kept(installation, user)["archive"] >= count)
-    assert kept(installation, user) == {"table": count, "archive": count}
-    await_true("all is counted", lambda: counted(api, source.id)["stored"] >= count)
-    assert counted(api, source.id)["stored"] == count
+    assert_once(api, installation, source.id, ("user_id", user), happened(sent))

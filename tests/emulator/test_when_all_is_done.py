@@ -66,7 +66,7 @@ def test_a_sweep_leaves_what_lives_alone(installation: Installation) -> None:
 
 
 def test_nothing_failed_on_the_way(installation: Installation) -> None:
-    for queue in ("EventsDlq", "AuditDlq", "ArchiveDlq"):
+    for queue in ("EventsDlq", "AuditDlq", "ArchiveDlq", "DropDlq"):
         assert installation.depth(queue) == 0, queue
     bad = ('"fault"', '"ERROR"', "Traceback")
     names = [installation.outputs[f"{function}Function"] for function in FUNCTIONS]

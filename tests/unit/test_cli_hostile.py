@@ -186,6 +186,10 @@ def test_status_and_tail_show_what_they_are_given(capsys: pytest.CaptureFixture[
         "queues": {EVIL: 1},
         "keys": 1,
         "requests": [{"id": EVIL, "type": EVIL, "status": EVIL, "due": EVIL}],
+        "outcomes": [
+            dict.fromkeys(("source", "outcome", "reason"), EVIL) | {"today": 1, "week": 1}
+        ],
+        "unknown_names": 1,
         "problems": [EVIL],
         "healthy": False,
     }
@@ -193,4 +197,4 @@ def test_status_and_tail_show_what_they_are_given(capsys: pytest.CaptureFixture[
     Screen().show(picture(facts), tail.told(line))
     said = capsys.readouterr().out
     assert not OBEYED.search(said)
-    assert said.count("[/x][bold red]b") == 12
+    assert said.count("[/x][bold red]b") == 15

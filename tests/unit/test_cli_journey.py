@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import yaml
 
 from cli import demo, first_keys, journey
 from cli.api import Answered
+from cli.policy import compile_policy
 from cli.target import ROOT
 
 FOLDER = ROOT / "events" / "journey"
@@ -53,7 +53,7 @@ def test_the_journey_carries_every_identifier_that_is_waited_for() -> None:
 
 
 def test_the_journey_shows_one_unnamed_event_and_unnamed_attributes() -> None:
-    policy = yaml.safe_load((ROOT / "policy.yaml").read_text())
+    policy = compile_policy((ROOT / "policy.yaml").read_text())
     unnamed_events, unnamed_attributes = set(), set()
     for message in messages():
         name = message.get("event", message["type"])

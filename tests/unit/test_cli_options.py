@@ -63,10 +63,14 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "reset",
         "status --json",
         "tail --since 60 --seconds 1",
+        "import people.csv --mapping hubspot_contacts --dry-run",
         "keys create shop --source website",
         "keys create Ann --role analyst --purposes analytics,service",
         "keys list",
         "keys revoke abc",
+        "policy check other.yaml --json",
+        "policy suggest",
+        "policy diff HEAD~1 other.yaml",
         "profile show user_id:42 --as marketer --purpose marketing --why",
         "consent set user_id:42 marketing=granted analytics=denied",
         "privacy erase email:a@example.com --mode erase_and_suppress --dry-run --no-wait",
@@ -107,6 +111,15 @@ def test_a_key_is_for_a_source_or_for_a_person(capsys: pytest.CaptureFixture[str
 def test_browsers_and_apps_are_not_trusted_unless_said(words: str, trust: str) -> None:
     options = commands.parser().parse_args(["keys", "create", "x", *words.split()])
     assert keys.spec_of(options)["trust"] == trust
+
+
+def test_a_webhook_names_its_mapping() -> None:
+    words = ["keys", "create", "Leads", "--source", "webhook", "--mapping", "lead_form"]
+    spec = keys.spec_of(commands.parser().parse_args(words))
+    assert (spec["trust"], spec["mapping"]) == ("server", "lead_form")
+    words = ["keys", "create", "Ann", "--role", "analyst", "--mapping", "lead_form"]
+    with pytest.raises(Problem, match="go with --source"):
+        keys.spec_of(commands.parser().parse_args(words))
 
 
 def test_a_token_names_its_purposes() -> None:

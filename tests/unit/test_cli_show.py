@@ -178,6 +178,8 @@ def test_status_shows_what_is_wrong() -> None:
                 "queues": {"events": 3, "events, failed": 1},
                 "keys": None,
                 "requests": [{"id": "r1", "type": "erasure", "status": "failed", "due": None}],
+                "outcomes": [],
+                "unknown_names": 0,
                 "problems": ["The function b is not active."],
                 "healthy": False,
             }

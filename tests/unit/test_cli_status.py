@@ -1,9 +1,12 @@
 """What `status` makes of what it finds."""
 
+import io
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cli import status
 from cli.api import Api
@@ -27,3 +30,38 @@ def test_a_failed_message_is_counted_and_there_is_a_way_on(
     (problem,) = found["problems"]
     assert problem.startswith(words)
     assert "docs/operations.md" in problem
+
+
+def test_outcomes_are_added_up_by_source_and_reason_and_shown() -> None:
+    today = int(time.time() // 86_400)
+    counted = [
+        {"source": "a", "day": today, "outcomes": {"stored": 3, "dropped:no_consent": 1}},
+        {"source": "a", "day": today - 1, "outcomes": {"stored": 4}},
+        {"source": "gone", "day": today - 2, "outcomes": {"refused:event_too_large": 5}},
+    ]
+
+    found = status.outcomes(counted, {"a": "web shop"})
+
+    told = [tuple(one.values()) for one in found]
+    assert told == [
+        ("web shop", "dropped", "no_consent", 1, 1),
+        ("web shop", "stored", "", 3, 7),
+        ("gone", "refused", "event_too_large", 0, 5),
+    ]
+    screen = Console(width=100, file=io.StringIO())
+    facts: dict[str, Any] = {
+        "endpoint": "AWS",
+        "api_url": "u",
+        "functions": {},
+        "queues": {},
+        "keys": 1,
+        "requests": [],
+        "outcomes": found,
+        "unknown_names": 2,
+        "problems": [],
+        "healthy": True,
+    }
+    screen.print(status.picture(facts))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "no_consent" in shown
+    assert "does not know: 2" in shown

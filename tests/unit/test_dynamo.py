@@ -198,6 +198,67 @@ def test_items_left_unprocessed_are_written_again_before_the_next_batch() -> Non
     assert written == [*map(str, range(1, 25)), "0", *map(str, range(26, 30)), "25"]
 
 
+class Limited:
+    """BatchGetItem and BatchWriteItem within DynamoDB's limits, over rows of 400 KB."""
+
+    ROW, MOST = 400_000, 16_000_000
+
+    def __init__(self) -> None:
+        self.answered: list[int] = []
+        self.deleted: list[str] = []
+
+    def __call__(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        items = request["RequestItems"]
+        if operation == "batch_write_item":
+            return self._write(items)
+        assert sum(len(share["Keys"]) for share in items.values()) <= 100
+        answer: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {}}
+        left = self.MOST // self.ROW
+        for name, share in items.items():
+            taken, others = share["Keys"][:left], share["Keys"][left:]
+            left -= len(taken)
+            answer["Responses"][name] = [{**key, "data": {"B": bytes(self.ROW)}} for key in taken]
+            if others:
+                answer["UnprocessedKeys"][name] = {**share, "Keys": others}
+        self.answered.append(sum(map(len, answer["Responses"].values())))
+        return answer
+
+    def _write(self, items: dict[str, Any]) -> dict[str, Any]:
+        """Takes every second one."""
+        assert sum(map(len, items.values())) <= 25
+        answer: dict[str, Any] = {"UnprocessedItems": {}}
+        for name, entries in items.items():
+            self.deleted += [entry["DeleteRequest"]["Key"]["pk"]["S"] for entry in entries[::2]]
+            if entries[1::2]:
+                answer["UnprocessedItems"][name] = entries[1::2]
+        return answer
+
+
+def test_more_than_an_answer_holds_is_asked_for_until_all_is_there() -> None:
+    limited = Limited()
+    rows, _, pauses = store(limited)
+    keys = [Key("keys", str(n)) for n in range(130)]
+    keys += [Key("graph", str(n), "s") for n in range(20)]
+
+    found = rows.get(keys)
+
+    assert found.keys() == set(keys)
+    assert all(len(row["data"]) == Limited.ROW for row in found.values())
+    assert limited.answered == [40, 40, 20, 40, 10], "chunks of a hundred, 16 MB an answer"
+    assert pauses == [], "what gets on does not wait"
+
+
+def test_deletes_left_unprocessed_in_any_table_are_made() -> None:
+    limited = Limited()
+    rows, client, _ = store(limited)
+    keys = [Key("keys", str(n)) for n in range(30)] + [Key("graph", f"g{n}", "s") for n in range(4)]
+
+    rows.delete(keys)
+
+    assert sorted(limited.deleted) == sorted(key.pk for key in keys)
+    assert len(client.calls) > 2
+
+
 @pytest.mark.parametrize(
     ("call", "answer"),
     [

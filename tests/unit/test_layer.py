@@ -1,5 +1,6 @@
 """The layer as it goes to Lambda, built for it on whatever machine this is."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from cli import docs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EM_AARCH64 = 183
@@ -59,6 +62,12 @@ def test_it_is_small(layer: Path) -> None:
 
 def test_the_policy_is_in_it(layer: Path) -> None:
     assert (layer / "candor" / "policy.json").stat().st_size
+
+
+def test_the_apis_description_is_in_it(layer: Path) -> None:
+    document = (ROOT / "openapi.json").read_text()
+    assert (layer / "candor" / "openapi.json").read_text() == document
+    assert (layer / "candor" / "docs.html").read_text() == docs.page(json.loads(document))
 
 
 def test_its_bytecode_is_the_runtimes_and_is_never_checked(layer: Path) -> None:

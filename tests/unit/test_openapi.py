@@ -1,30 +1,26 @@
 """openapi.json says what the code, the template and real answers say."""
 
+import argparse
+import hmac
 import json
 import re
+import shlex
+from base64 import b64encode
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl
 
 import pytest
-from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from openapi_spec_validator import validate
 
 from candor import erasure
-from candor.web import Routes
-from cli import openapi
+from cli import docs, openapi
 from functions.api import api_function
-from functions.collect import collect_function
-from functions.privacy import privacy_function
 from tests import lint_template
+from tests.described import SERVING, Caller
 from tests.served import Served
 from tests.worlds import CRM, NOW, WEB, order, says, sent
 
 Json = dict[str, Any]
-SERVING: dict[str, Routes] = {
-    "Collect": collect_function.ROUTES,
-    "Api": api_function.ROUTES,
-    "Privacy": privacy_function.ROUTES,
-}
 
 
 @pytest.fixture(scope="module")
@@ -79,85 +75,6 @@ def test_every_call_is_described_once(document: Json) -> None:
     assert set(openapi.PARTS) == {part.strip("/") for part in api_function.READS}
 
 
-class Caller:
-    """Calls the functions, and holds what is sent and answered against the document."""
-
-    def __init__(self, served: Served, document: Json) -> None:
-        self.served = served
-        self.document = document
-        components = json.loads(json.dumps(document["components"]))
-        _close(components)
-        self.components = components
-
-    def __call__(
-        self, method: str, path: str, body: Json | None = None, *, key: str = "", **more: Any
-    ) -> Json:
-        """The answer's body. `more` are `status`, `query` and `purpose`."""
-        function, resource = self._route(method, path)
-        names = re.findall(r"{(\w+)}", resource)
-        values = re.fullmatch(re.sub(r"{\w+}", "([^/]+)", resource), path)
-        assert values is not None
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        if "purpose" in more:
-            headers["X-Purpose"] = more["purpose"]
-        event = {
-            "httpMethod": method,
-            "resource": resource,
-            "headers": headers,
-            "pathParameters": {n: quote(v) for n, v in zip(names, values.groups(), strict=True)},
-            "queryStringParameters": more.get("query"),
-            "requestContext": {"domainName": "api.example", "path": f"/v1{path}"},
-            "body": None if body is None else json.dumps(body),
-        }
-        answer = self.served.invoke(function.lower(), event)
-        status, given = answer["statusCode"], json.loads(answer["body"])
-        assert status == more.get("status", 200), given
-        described = self.document["paths"][resource][method.lower()]
-        self._check_parameters(described, {*names, *headers, *(more.get("query") or {})})
-        if status < 400 and body is not None:
-            self._hold(body, described["requestBody"])
-        response = described["responses"][str(status)]
-        if "$ref" in response:
-            response = self.components["responses"][str(status)]
-        self._hold(given, response)
-        answered: Json = given
-        return answered
-
-    def _route(self, method: str, path: str) -> tuple[str, str]:
-        """The function and the resource of a call; a resource without variables goes first."""
-        routes = [
-            (r.count("{"), name, r) for name in SERVING for m, r in SERVING[name] if m == method
-        ]
-        for _, name, resource in sorted(routes):
-            if re.fullmatch(re.sub(r"{\w+}", "[^/]+", resource), path):
-                return name, resource
-        raise LookupError(path)
-
-    def _check_parameters(self, described: Json, used: set[str]) -> None:
-        declared = {
-            one.get("name") or self.components["parameters"][one["$ref"].split("/")[-1]]["name"]
-            for one in described.get("parameters", [])
-        }
-        assert used - {"Authorization"} <= declared
-
-    def _hold(self, value: Json, described: Json) -> None:
-        schema = described["content"]["application/json"]["schema"]
-        whole = schema | {"components": self.components}
-        OAS31Validator(whole, format_checker=oas31_format_checker).validate(value)
-
-
-def _close(node: Any) -> None:
-    """Let no object hold a field that its schema does not name."""
-    if isinstance(node, dict):
-        if "properties" in node and node.get("type") == "object":
-            node.setdefault("additionalProperties", False)
-        for value in node.values():
-            _close(value)
-    elif isinstance(node, list):
-        for value in node:
-            _close(value)
-
-
 @pytest.fixture
 def call(served: Served, document: Json) -> Caller:
     return Caller(served, document)
@@ -208,6 +125,11 @@ def test_answers_to_browsers_are_as_described(call: Caller) -> None:
     call("GET", f"/projects/{call.served.write_key('server')}/settings", status=404)
 
 
+def test_the_description_itself_is_as_described(call: Caller, document: Json) -> None:
+    assert call("GET", "/openapi.json") == document
+    assert call("GET", "/docs").startswith("<!DOCTYPE html>")
+
+
 def test_answers_to_privacy_requests_are_as_described(call: Caller) -> None:
     shop, dpo = call.served.shop, call.served.token("dpo")
     shop.send(CRM, order("o", userId="42"))
@@ -226,6 +148,10 @@ def test_answers_to_privacy_requests_are_as_described(call: Caller) -> None:
     call("GET", "/privacy/requests", key=call.served.token("analyst"), status=403)
 
 
+def test_the_policy_is_as_described(call: Caller) -> None:
+    assert call("GET", "/policy") == call.served.shop.policy.document
+
+
 def test_answers_about_keys_are_as_described(call: Caller) -> None:
     admin = call.served.token("admin")
     source = {"kind": "source", "name": "shop", "source": "website", "trust": "client"}
@@ -237,3 +163,68 @@ def test_answers_about_keys_are_as_described(call: Caller) -> None:
     listed = call("GET", "/keys", key=admin)["data"]
     assert [one["revoked"] for one in listed if "revoked" in one] == [int(NOW)]
     call("DELETE", "/keys/none", key=admin, status=404)
+
+
+def test_every_example_works(call: Caller, document: Json) -> None:
+    """What the page gives people to paste, read as a shell and curl would read it."""
+    dpo, admin = call.served.token("dpo"), call.served.token("admin")
+    call.served.shop.send(CRM, sent("identify", "i", **openapi.EVENTS["identify"]))
+    subject = {"type": "user_id", "value": "another"}
+    body = {"type": "erasure", "subject": subject, "verified_by": "staff: passport"}
+    request = call("POST", "/privacy/requests", body, key=dpo, status=202)["id"]
+    source = {"kind": "source", "name": "shop", "source": "website", "trust": "client"}
+    hook = {"kind": "source", "name": "leads", "source": "webhook", "trust": "server"}
+    hook |= {"mapping": "lead_form"}
+    mail = {"anonymousId": "d", "event": "Product Viewed", "context": says(analytics=True)}
+    for path, verbs in document["paths"].items():
+        if path.startswith("/webhooks"):
+            continue  # called by machines that sign what they send
+        for verb, operation in verbs.items():
+            spec = hook if path.startswith("/webhooks") else source
+            made = call("POST", "/keys", spec, key=admin, status=201)
+            shared = call("POST", f"/keys/{made['id']}/secret", {}, key=admin, status=201)
+            variables = {
+                "$KEY": made["key"],
+                "$VERIFY_TOKEN": shared.get("verify_token", ""),
+                "$SIGNATURE": signature(operation, shared["secret"]),
+                "$API_URL/v1": "",
+                "$WRITE_KEY": made["key"],
+                "$TOKEN": admin if "admin" in operation.get("description", "") else dpo,
+                "$DATA": b64encode(json.dumps(mail | {"writeKey": made["key"]}).encode()).decode(),
+                "$ID": request if "privacy" in path else made["id"],
+            }
+            written = docs.curl(document, f"{verb.upper()} {path}", operation).replace("\\\n", "")
+            for variable, value in variables.items():
+                written = written.replace(variable, value)
+            paste(call, written)
+
+
+def signature(operation: Json, secret: str) -> str:
+    """Of an operation's example as it is sent here."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    return hmac.new(
+        secret.encode(), json.dumps(content.get("example")).encode(), "sha256"
+    ).hexdigest()
+
+
+def paste(call: Caller, written: str) -> None:
+    """Make the call that a curl command makes. All of it must succeed."""
+    curl = argparse.ArgumentParser("curl")
+    curl.add_argument("path")
+    for option, default in (("-X", "GET"), ("-u", ""), ("-d", None)):
+        curl.add_argument(option, default=default)
+    curl.add_argument("-H", action="append", default=[])
+    program, *words = shlex.split(written)
+    given = curl.parse_args(words)
+    headers = dict(header.split(": ") for header in given.H)
+    assert program == "curl"
+    assert ("Content-Type" in headers) == (given.d is not None)
+    bearer = headers.get("Authorization", "").removeprefix("Bearer ")
+    purpose = {"purpose": headers["X-Purpose"]} if "X-Purpose" in headers else {}
+    body = given.d and json.loads(given.d)
+    path, _, query = given.path.partition("?")
+    more: Json = purpose | ({"query": dict(parse_qsl(query))} if query else {})
+    plain = {"Authorization", "Content-Type", "X-Purpose"}
+    more["headers"] = {name: value for name, value in headers.items() if name not in plain}
+    told = call(given.X, path, body, key=bearer or given.u.rstrip(":"), status=None, **more)
+    assert not isinstance(told, dict) or not {"refused", "stripped"} & told.keys()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,33 +13,66 @@ from hypothesis import strategies as st
 
 from candor.bodies import Source
 from candor.policy import DAY, UNNAMED, Policy
-from cli.policy import KINDS, Wrong, check, compile_policy, main
+from cli.places import Written
+from cli.policy import KINDS, Wrong, check, compile_policy, examine, main
 from tests.worlds import SHIPPED, YAML
 
 TEXT = YAML.read_text()
-Written = dict[str, Any]
+Yaml = dict[str, Any]
 ATTRIBUTES = [
     (kind, name)
     for kind in ("identifiers", "traits", "events")
     for name in yaml.safe_load(TEXT)[kind]
 ]
+NEEDED = {
+    "identifiers": ("priority", "limit", "known"),
+    "traits": (),
+    "events": ("properties",),
+}
+"""Beside what every attribute says."""
 
 
-def edited(change: Callable[[Written], object]) -> str:
+@cache
+def yaml_of_the_shop() -> Yaml:
+    loaded: Yaml = yaml.safe_load(TEXT)
+    return loaded
+
+
+def edited(change: Callable[[Yaml], object]) -> str:
     written = yaml.safe_load(TEXT)
     change(written)
     return written_out(written)
 
 
-def written_out(written: Written) -> str:
+def written_out(written: Yaml) -> str:
     """As YAML, without the file's anchors."""
-    text: str = yaml.safe_dump(json.loads(json.dumps(written)))
+    text: str = yaml.safe_dump(json.loads(json.dumps(written, default=str)))
     return text
 
 
+ANNOTATIONS = [
+    (kind, name, field)
+    for kind, name in ATTRIBUTES
+    for field in ("purposes", "retention", "erasure", "sensitivity", *NEEDED[kind])
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "field"), ANNOTATIONS)
+def test_an_attribute_that_leaves_out_one_annotation_is_found(
+    kind: str, name: str, field: str
+) -> None:
+    written = json.loads(json.dumps(yaml_of_the_shop(), default=str))
+    del written[kind][name][field]
+
+    _, mistakes = examine(Written(written))
+
+    told = [one.path for one in mistakes if one.message == f"`{field}` is missing"]
+    assert told == [f"{kind}.{name}.{field}"]
+
+
 @pytest.mark.parametrize("field", ["purposes", "retention", "erasure", "sensitivity"])
-@pytest.mark.parametrize(("kind", "name"), ATTRIBUTES)
-def test_no_attribute_may_leave_out_why_how_long_and_how_it_goes(
+@pytest.mark.parametrize(("kind", "name"), [ATTRIBUTES[0], ATTRIBUTES[9], ATTRIBUTES[-1]])
+def test_the_build_fails_for_an_annotation_that_is_left_out(
     kind: str, name: str, field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "policy.yaml", tmp_path / "policy.json"
@@ -50,7 +84,7 @@ def test_no_attribute_may_leave_out_why_how_long_and_how_it_goes(
     assert not out.exists()
 
 
-MISTAKES: dict[str, Callable[[Written], object]] = {
+MISTAKES: dict[str, Callable[[Yaml], object]] = {
     "a purpose that is not defined": lambda w: w["traits"]["plan"].update(purposes=["fun"]),
     "no purpose": lambda w: w["traits"]["plan"].update(purposes=[]),
     "a class that is not defined": lambda w: w["events"]["page"].update(retention="ages"),
@@ -136,7 +170,7 @@ def test_a_key_can_be_of_each_kind_that_has_a_rank_and_of_no_other() -> None:
 
 
 def test_what_was_written_before_these_fields_existed_means_their_defaults() -> None:
-    def before(written: Written) -> None:
+    def before(written: Yaml) -> None:
         del written["sources"], written["minimise"], written["kinds"]
 
     assert Policy.of(compile_policy(edited(before))) == SHIPPED

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from candor import credentials
 from tests.lint_template import ROOT
 from tests.served import Served
 from tests.worlds import CRM, NOW, order
@@ -57,6 +58,21 @@ def test_a_batch_may_come_as_base64(served: Served) -> None:
     event |= {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
     assert answer(served, "collect", event)[0] == 200
     assert len(served.shop.queue.bodies) == 1
+
+
+def test_a_dropped_file_is_read(served: Served) -> None:
+    spec = {"kind": "source", "name": "CRM", "source": "crm", "trust": "server"}
+    source, _ = credentials.issue(served.shop.rows, spec, NOW)
+    body = (ROOT / "events/imports/hubspot-contacts.csv").read_bytes()
+    key = f"drop/{source}/hubspot_contacts/contacts of may.csv"
+    served.drop_bucket.put(key, body)
+    part = served.drop_bucket.part(key, 0, 1)
+    assert part is not None
+    event = sample("drop-created", SOURCE_ID=source, ETAG=part.etag)
+    assert served.invoke("collect", event) == {"batchItemFailures": []}
+    assert served.drop_bucket.get(key) is None
+    served.unify()
+    assert served.shop.read("user_id:9001")["traits"]["firstName"]["value"] == "Ann"
 
 
 def test_a_profile_is_read(served: Served) -> None:

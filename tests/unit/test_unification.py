@@ -7,14 +7,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candor import bundles, traits
 from candor.credentials import Source
 from candor.errors import NotFound
+from candor.policy import DAY
 from candor.ports import Unavailable
-from candor.unification import HOMES, Unfinished, unify
+from candor.unification import HOMES, Unfinished, unify, unify_apart
 from tests.worlds import (
     APP,
     CRM,
@@ -83,7 +84,7 @@ def test_the_latest_fact_stands_however_late_an_older_one_arrives() -> None:
 
 # Anything twice, in any order, cut anyhow.
 
-CLIENTS = ("anonymousId", ["a1", "a2", "a3"])
+DEVICES = ("anonymous_id:a1", "anonymous_id:a2", "anonymous_id:a3", "device_id:d1")
 TRAITS = st.dictionaries(
     st.sampled_from(["name", "plan", "company"]),
     st.sampled_from(["x", "y", 1, None, ["z"]]),
@@ -123,10 +124,11 @@ def happenings(draw: st.DrawFn) -> tuple[Source, Json]:
 JOINED = named(
     sent("identify", "", userId="42", anonymousId="a1", context={"device": {"id": "d1"}}), CRM
 )
+Requests = list[tuple[Source, list[Json]]]
 histories = st.lists(happenings(), min_size=1, max_size=8)
 
 
-def told(shop: Shop, history: list[tuple[Source, list[Json]]]) -> Any:
+def told(shop: Shop, history: Requests) -> Any:
     """What readers see after these requests."""
     for source, events in history:
         shop.send(source, *events)
@@ -135,30 +137,54 @@ def told(shop: Shop, history: list[tuple[Source, list[Json]]]) -> Any:
     return shop.read_for_all(ANN)
 
 
-@given(histories, st.data())
-def test_duplicates_order_and_retries_change_nothing(
-    history: list[tuple[Source, Json]], data: st.DataObject
-) -> None:
-    requests = [(source, [event]) for source, event in history]
-    arrival = data.draw(st.permutations([*requests, *data.draw(st.permutations(requests))]))
-
-    assert told(Shop(), arrival) == told(Shop(), requests)
-
-
-@given(histories, st.data())
-def test_events_cut_differently_into_requests_read_the_same(
-    history: list[tuple[Source, Json]], data: st.DataObject
-) -> None:
-    cuts: list[tuple[Source, list[Json]]] = []
+@st.composite
+def requests(draw: st.DrawFn, history: list[tuple[Source, Json]]) -> Requests:
+    """The same events, some of them twice, in any order, cut into requests anyhow."""
+    cuts: Requests = []
     for source in (WEB, APP, CRM):
-        of_source = [event for sender, event in history if sender is source]
-        while of_source:
-            size = data.draw(st.integers(1, len(of_source)))
-            cuts.append((source, of_source[:size]))
-            overlap = data.draw(st.integers(0, 1)) if size > 1 else 0
-            of_source = of_source[size - overlap :]
+        events = [event for sender, event in history if sender is source]
+        events += draw(st.lists(st.sampled_from(events), max_size=3)) if events else []
+        events = draw(st.permutations(events))
+        while events:
+            size = draw(st.integers(1, len(events)))
+            cuts.append((source, events[:size]))
+            events = events[size:]
+    return cuts
 
-    assert told(Shop(), cuts) == told(Shop(), [(s, [e]) for s, e in history])
+
+def request(shop: Shop, source: Source, events: list[Json], late: int) -> Json:
+    """The message of a request that is received, and says that it was sent, so much later."""
+    shop.clock.now = NOW + late
+    stamp = sent("", "", ago=-late)["timestamp"]
+    return shop.message(source, *({**event, "sentAt": stamp} for event in events))
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(histories, st.data())
+def test_any_cutting_duplication_order_and_retry_folds_to_the_same_profile(
+    history: list[tuple[Source, Json]], data: st.DataObject
+) -> None:
+    cuts = data.draw(requests(history))
+    whole, once = Shop(), Shop()
+    tries = st.lists(st.sampled_from([0, 1, 90, 3000]), min_size=1)
+    arrived = [request(whole, *cut, late) for cut in cuts for late in data.draw(tries)]
+    arrived += data.draw(st.lists(st.sampled_from(arrived), max_size=3))
+    for message in data.draw(st.permutations(arrived)):
+        whole.unify(message)
+    for cut in cuts:
+        once.unify(request(once, *cut, 0))
+
+    seen = told(whole, [])
+    assert seen == told(Shop(), [(source, [event]) for source, event in history])
+    assert bundle_names(whole) == bundle_names(once), "a retry overwrites what it was"
+    ids = {event["messageId"] for _, event in history if event["type"] == "track"}
+    views = [whole.event_ids(who) for who in (ANN, *DEVICES) if whole.node(who)]
+    assert {id_ for view in views for id_ in view} == ids
+    assert all(len(set(view)) == len(view) for view in views)
+
+
+def bundle_names(shop: Shop) -> set[tuple[str, str]]:
+    return {(row["pk"], row["sk"]) for row in shop.rows.held("events")}
 
 
 def test_a_retried_batch_is_stored_once() -> None:
@@ -480,3 +506,171 @@ def test_a_message_that_time_cuts_off_gets_on_with_each_delivery() -> None:
 
     assert deliveries == 4, "time is asked for before each part, and before each new person"
     assert all(shop.event_ids(f"user_id:u{n}") == [f"o{n}"] for n in range(3 * HOMES))
+
+
+# A message that fails.
+
+
+class Poison(Exception):
+    """What a defect in us would raise."""
+
+
+def poisoned(shop: Shop, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Whatever is stored of these people fails, for a reason of its own."""
+    bad, put = {shop.id(name).key for name in names}, bundles.put
+
+    def failing(world: Any, home: str, *rest: Any) -> Any:
+        if home in bad:
+            raise Poison(home)
+        return put(world, home, *rest)
+
+    monkeypatch.setattr(bundles, "put", failing)
+
+
+def test_one_bad_event_takes_no_neighbour_to_the_dead_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop()
+    people = [f"u{n}" for n in range(5)]
+    message = shop.message(CRM, *(order(f"o-{name}", userId=name) for name in people * 2))
+    poisoned(shop, monkeypatch, "user_id:u3")
+    with pytest.raises(Poison):
+        unify(message, shop.world)
+
+    outcomes, failing = unify_apart(message, shop.world)
+
+    assert [[event["id"] for event in one["events"]] for one in failing] == [["o-u3"] * 2]
+    assert failing[0]["apart"]
+    assert {one.outcome for one in outcomes} == {"stored"}
+    assert len(outcomes) == 8
+    for name in (name for name in people if name != "u3"):
+        assert shop.event_ids(f"user_id:{name}") == [f"o-{name}"]
+    monkeypatch.undo()
+    shop.unify(failing[0])
+    assert shop.event_ids("user_id:u3") == ["o-u3"], "it is stored as soon as it can be"
+
+
+def test_an_event_that_cannot_even_be_read_goes_alone() -> None:
+    shop = Shop()
+    message = shop.message(CRM, order("o1", userId="1"), order("o2", userId="2"))
+    del message["events"][0]["ids"]
+
+    _, failing = unify_apart(message, shop.world)
+
+    assert [[event["id"] for event in one["events"]] for one in failing] == [["o1"]]
+    assert shop.event_ids("user_id:2") == ["o2"]
+
+
+def test_stored_apart_or_together_is_the_same() -> None:
+    seen = []
+    for apart in (False, True):
+        shop = Shop()
+        events = [order(f"o{n}", userId=f"u{n % 3}", anonymousId=f"a{n % 2}") for n in range(12)]
+        message = shop.message(CRM, *events)
+        if apart:
+            assert unify_apart(message, shop.world)[1] == []
+        else:
+            unify(message, shop.world)
+        assert not broken_rules(shop)
+        seen.append({row["sk"] for row in shop.rows.held("events")})
+
+    assert seen[0] == seen[1]
+
+
+def test_an_outage_is_not_taken_for_a_bad_event() -> None:
+    shop = Shop()
+    message = shop.message(CRM, order("o1", userId="1"), order("o2", userId="2"))
+
+    def out(call: str, _: Any) -> None:
+        if call == "rows.put:before":
+            raise Unavailable("throttled")
+
+    shop.rows.tap = out
+    with pytest.raises(Unavailable):
+        unify_apart(message, shop.world)
+
+
+# Global Privacy Control.
+
+
+def gpc(shop: Shop, source: Source, *events: Json) -> Json:
+    message = shop.message(source, *events)
+    for event in message["events"]:
+        event["gpc"] = True
+    return message
+
+
+def test_gpc_denies_for_the_person_from_when_it_was_first_seen() -> None:
+    shop = Shop()
+    shop.choose("user_id:42", {"sale_share": True}, ago=3600)
+    visit = order("o1", ago=60, userId="42", anonymousId="a")
+    shop.unify(gpc(shop, WEB, visit))
+
+    assert shop.state("user_id:42", "sale_share") == "denied"
+    (record,) = [
+        r
+        for r in shop.view("user_id:42", "privacy_rights").consent_records()
+        if r["mechanism"] == "gpc"
+    ]
+    assert record["at"] == NOW - 60
+
+
+def test_gpc_that_goes_on_says_nothing_new() -> None:
+    shop = Shop()
+    shop.unify(gpc(shop, WEB, order("o1", ago=60, userId="42", anonymousId="a")))
+    shop.choose("user_id:42", {"sale_share": True}, ago=30)
+    before = shop.rows.held("graph")
+    shop.unify(gpc(shop, WEB, order("o2", ago=10, userId="42", anonymousId="a")))
+
+    assert shop.state("user_id:42", "sale_share") == "granted", "what the person chose since stands"
+    assert shop.rows.held("graph") == before
+
+    shop.unify(gpc(shop, WEB, order("o3", ago=5, userId="42", anonymousId="another browser")))
+    assert shop.state("user_id:42", "sale_share") == "denied"
+
+
+def test_gpc_counts_where_nothing_may_be_stored() -> None:
+    shop = Shop()
+    (outcome,) = shop.unify(gpc(shop, WEB, sent("page", "p", anonymousId="a")))
+
+    assert outcome.reason == "no_consent"
+    assert shop.state("anonymous_id:a", "sale_share") == "denied"
+
+
+# Which of two values.
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_two_values_of_one_moment_the_kind_that_the_policy_trusts_more_wins(turn: int) -> None:
+    shop = Shop()
+    server = Source("server", "shop server", "server", "server")
+    said = [(CRM, "crm's"), (server, "server's")][::turn]
+    for source, plan in said:
+        shop.send(source, sent("identify", plan, userId="42", traits={"plan": plan}))
+
+    assert shop.view(ANN).traits()["plan"] == "server's"
+
+
+def test_a_trait_that_nobody_confirmed_for_long_is_stale() -> None:
+    days = 100
+    shop = Shop(policy(lambda it: it["traits"]["plan"].update(verify_within=days)))
+    shop.send(CRM, sent("identify", "m1", userId="42", traits={"plan": "free"}))
+
+    def plan() -> tuple[bool, int | None]:
+        told = shop.view(ANN).traits(verbose=True)["plan"]
+        return told["stale"], told["verified_at"]
+
+    assert plan() == (False, NOW * 1000)
+    shop.clock.advance(days * DAY)
+    assert plan() == (True, NOW * 1000)
+    later = shop.clock() - NOW
+    shop.send(CRM, sent("identify", "m2", ago=-later, userId="42", traits={"plan": "free"}))
+    assert plan() == (False, shop.clock() * 1000), "who says the same again confirms it"
+
+
+def test_what_only_a_public_key_said_was_never_verified() -> None:
+    shop = Shop(policy(lambda it: it["traits"]["plan"].update(verify_within=100)))
+    shop.send(WEB, sent("identify", "m1", userId="42", traits={"plan": "free"}))
+
+    told = shop.view(ANN).traits(verbose=True)["plan"]
+    assert (told["stale"], told["verified_at"]) == (True, None)

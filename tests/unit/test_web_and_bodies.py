@@ -110,6 +110,7 @@ def test_an_outage_asks_to_send_again() -> None:
 
     assert (answer["statusCode"], said(answer)["code"]) == (503, "unavailable")
     assert int(answer["headers"]["Retry-After"]) > 0
+    assert answer["headers"]["Access-Control-Expose-Headers"] == "Retry-After"
     assert faults == [outage]
     assert SECRET not in repr(answer)
 

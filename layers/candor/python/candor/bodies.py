@@ -59,6 +59,8 @@ class Source(Body):
     name: Text
     source: Literal["website", "app", "crm", "server", "webhook"]
     trust: Literal["client", "server"]
+    mapping: Text | None = None
+    """Of a webhook: an entry of the policy's `webhooks`."""
 
 
 class Token(Body):

@@ -5,6 +5,8 @@ A key is 32 random bytes, so a plain SHA-256 of it is safe to store and tells no
 
 import base64
 import hashlib
+import hmac
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,8 +22,11 @@ LISTED_DAYS = 90
 """How long a revoked key is still listed."""
 HIDDEN = frozenset({"pk", "due", "ttl", "salt", "secret"})
 """Attributes of a credential that no listing shows."""
+WEBHOOK = "webhook"
+"""The kind of source whose key is part of an address, so that it opens nothing else."""
 WRITE_KEY, TOKEN = "wk_", "tk_"
 """What keys start with, so that a person can tell them apart."""
+_ID = re.compile(r"[0-9a-f]{32}")
 Trust = Literal["client", "server", "verified"]
 Role = Literal["admin", "dpo", "analyst", "marketer"]
 
@@ -44,6 +49,8 @@ class Source:
     trust: Trust
     secret: str | None = None
     """Shared with the sender, who proves identities or signs webhooks with it."""
+    mapping: str | None = None
+    """Of a webhook: the entry of `webhooks` in the policy by which its bodies are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,14 @@ class Principal:
 
 
 def check(spec: Mapping[str, Any], policy: Policy) -> None:
-    """Raises Refused for a token that could never read anything."""
+    """Raises Refused for a token that could never read anything, a webhook that nobody reads."""
+    mapping, webhook = spec.get("mapping"), spec.get("source") == "webhook"
+    if webhook != (mapping is not None) or (webhook and mapping not in policy.webhooks):
+        named = ", ".join(sorted(policy.webhooks)) or "none"
+        text = f"A webhook, and no other source, has a `mapping` of the policy's: {named}."
+        raise Refused("unknown_mapping", text)
+    if webhook and spec["trust"] != "server":
+        raise Refused("bad_trust", "A webhook's trust is `server`: its signature proves it.")
     purposes = spec.get("purposes", ())
     unknown = sorted(set(purposes) - set(policy.purposes))
     if unknown or (spec["kind"] == "token" and "read" in MAY[spec["role"]] and not purposes):
@@ -85,7 +99,7 @@ def check(spec: Mapping[str, Any], policy: Policy) -> None:
 def issue(rows: Rows, spec: Mapping[str, Any], now: float) -> tuple[str, str]:
     """Make a credential and return its id and its key, which is nowhere stored.
 
-    `spec` is {"kind": "source", "name", "source", "trust"} or
+    `spec` is {"kind": "source", "name", "source", "trust", "mapping" of a webhook} or
     {"kind": "token", "name", "role", "purposes"}.
     """
     prefix = WRITE_KEY if spec["kind"] == "source" else TOKEN
@@ -107,20 +121,27 @@ def revoke(rows: Rows, id_: str, now: float) -> None:
         raise NotFound("unknown_key", "There is no key with this id.") from None
 
 
-def share_secret(rows: Rows, vault: Vault, id_: str, given: str | None) -> str:
-    """Give a source a secret, `given` or a random one, and return it; the former counts no more.
+def share_secret(rows: Rows, vault: Vault, id_: str, given: str | None) -> dict[str, str]:
+    """Give a source a secret, `given` or a random one; the former counts no more.
 
-    It has to be read again to check signatures, so it is sealed where keys are hashed.
-    Environments that cached the source learn of it within a minute. Raises NotFound.
+    Returns it as `secret`, and of a webhook the `verify_token` that its sender presents. It has to
+    be read again to check signatures, so it is sealed where keys are hashed. Environments that
+    cached the source learn of it within a minute. Raises NotFound.
     """
     secret, salt = given or secrets.token_urlsafe(32), new_salt()
     sealed = {"salt": salt, "secret": vault.seal(salt, secret, f"credentials/{id_}")}
     alive = {"kind": "source", "revoked": ABSENT}
     try:
-        rows.update(Update(Key("credentials", id_), set=sealed, when=alive))
+        row = rows.update(Update(Key("credentials", id_), set=sealed, when=alive))
     except Conflict:
         raise NotFound("unknown_key", "There is no source with this id.") from None
-    return secret
+    token = {"verify_token": verify_token(secret)} if row["source"] == "webhook" else {}
+    return {"secret": secret, **token}
+
+
+def verify_token(secret: str) -> str:
+    """What a webhook's sender presents at the handshake. It tells nothing of the secret."""
+    return hmac.digest(secret.encode(), b"candor/webhook/verify-token", "sha256").hex()[:40]
 
 
 def listing(rows: Rows) -> list[Row]:
@@ -144,9 +165,23 @@ class Credentials:
     def source(self, headers: Mapping[str, str], in_body: object = None) -> Source:
         """The source whose write key came as Basic user name, Bearer token or `writeKey`."""
         found = self.known(presented(headers) or in_body)
-        if found is None:
+        if found is None or found.kind == WEBHOOK:
             raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
         return found
+
+    def webhook(self, key: str) -> Source:
+        """The webhook whose write key stands in the path, known to whoever sees its address."""
+        found = self.known(key)
+        if found is None or found.kind != WEBHOOK:
+            raise Unauthenticated("unknown_key", "The write key is missing, unknown or revoked.")
+        return found
+
+    def trusted(self, id_: str) -> Source:
+        """The source with this id, where it may speak for people. Its key was not presented."""
+        row = self._cached(id_) if _ID.fullmatch(id_) else None
+        if row is None or row["kind"] != "source" or row["trust"] != "server":
+            raise Unauthenticated("unknown_source", "There is no source of trust server like this.")
+        return Source(id_, row["name"], row["source"], row["trust"])
 
     def known(self, key: object) -> Source | None:
         """The source with this write key, unless it is revoked."""
@@ -156,7 +191,7 @@ class Credentials:
         secret = row.get("secret")
         if secret:
             secret = self._vault().open(row["salt"], secret, f"credentials/{id_}")
-        return Source(id_, row["name"], row["source"], row["trust"], secret)
+        return Source(id_, row["name"], row["source"], row["trust"], secret, row.get("mapping"))
 
     def principal(self, headers: Mapping[str, str]) -> Principal:
         row, id_ = self._row(presented(headers))
@@ -167,7 +202,11 @@ class Credentials:
     def _row(self, key: str | None) -> tuple[Row | None, str]:
         if not key or len(key) > 200 or not key.isascii():
             return None, ""
-        id_, now = _id(key), self._clock()
+        return self._cached(_id(key)), _id(key)
+
+    def _cached(self, id_: str) -> Row | None:
+        """A credential by its id, as it was within the last minute; None where it is revoked."""
+        now = self._clock()
         cached = self._cache.get(id_)
         if cached is None or cached[0] <= now:
             if len(self._cache) > 1000:
@@ -176,7 +215,7 @@ class Credentials:
             row = self._rows.get([address]).get(address)
             cached = self._cache[id_] = (now + CACHED_SECONDS, row)
         row = cached[1]
-        return (None if row is None or "revoked" in row else row), id_
+        return None if row is None or "revoked" in row else row
 
 
 def _id(key: str) -> str:

@@ -24,7 +24,7 @@ MOST_NAMES = 200
 """Of a source and day."""
 LONGEST_NAME = 64
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ .:/-]*")
-_NUMBER = re.compile(r"[0-9]{5}")
+_NUMBER = re.compile(r"[0-9]{4}")
 
 Json = dict[str, Any]
 Where = tuple[str, str, str]
@@ -117,10 +117,10 @@ def tally(outcomes: Collection[tuple[str, str]]) -> dict[str, int]:
 
 def _is_name(where: Where) -> bool:
     """Whether it looks like a name that a developer gave, and not like somebody's data."""
+    _, event, name = where
     return all(
         len(part) <= LONGEST_NAME and _NAME.fullmatch(part) and not _NUMBER.search(part)
-        for part in where
-        if part
+        for part in (event or "none", name)
     )
 
 

@@ -74,6 +74,10 @@ class Policy:
     minimise_user_agent: Literal["family", "drop", "keep"]
     document: Mapping[str, Any]
     """The compiled form as it is, for whoever wants to know the policy."""
+    imports: Mapping[str, Any]
+    """How files are read, by the names of the mappings; `candor.imports` has their form."""
+    webhooks: Mapping[str, Any]
+    """The same of webhooks' bodies; `candor.webhooks` has their form."""
 
     @classmethod
     def of(cls, compiled: Mapping[str, Any]) -> Self:
@@ -119,6 +123,8 @@ class Policy:
             minimise_ip=compiled["minimise"]["ip"],
             minimise_user_agent=compiled["minimise"]["user_agent"],
             document=compiled,
+            imports=compiled["imports"],
+            webhooks=compiled["webhooks"],
         )
 
     @classmethod

@@ -151,6 +151,16 @@ class Queue(Protocol):
         """About how many messages wait or are in flight."""
 
 
+class Part(NamedTuple):
+    """Some bytes of an object, and what is to be known of the whole."""
+
+    body: bytes
+    etag: str
+    """Names the content: another one has another."""
+    modified: float
+    """Epoch seconds."""
+
+
 class Objects(Protocol):
     """An S3 bucket."""
 
@@ -158,9 +168,18 @@ class Objects(Protocol):
 
     def get(self, key: str) -> bytes | None: ...
 
+    def part(self, key: str, start: int, length: int, etag: str | None = None) -> Part | None:
+        """Its bytes from `start` on, none past its end; None where it is gone.
+
+        With an etag also where it is another one meanwhile.
+        """
+
     def list(self, prefix: str) -> Iterator[str]: ...
 
     def delete(self, keys: Iterable[str]) -> None: ...
+
+    def remove(self, key: str, etag: str) -> None:
+        """Delete exactly this content; what overwrote it meanwhile stays."""
 
 
 class Signer(Protocol):

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it; Python's reader takes NaN and Infinity as well."""
+"""JSON as RFC 8259 has it; Python's reader takes NaN, Infinity and UTF-16 as well."""
 
 import json
 from typing import Any
@@ -9,7 +9,9 @@ from candor.errors import Refused
 def read_json(text: bytes) -> Any:
     """Any JSON value. Raises Refused, whatever the bytes."""
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        # Given bytes, json.loads would guess their encoding and let halves of pairs through.
+        decoded = text.decode("utf-8-sig")
+        value = json.loads(decoded, parse_constant=_no_constant, parse_float=_finite)
         return _with_whole_characters(value) if b"\\u" in text else value
     except (ValueError, RecursionError):
         raise Refused("bad_json", "The body is not valid JSON.") from None

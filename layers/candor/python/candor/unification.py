@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -93,18 +94,33 @@ def unify_apart(
     Also returns a message for each home that fails by itself, so that one event that cannot be
     unified takes none of its neighbours to the dead letters.
     """
-    events, found = _read(message, world)
+    events: list[_Event] = []
+    found: list[Outcome] = []
     failing: list[Json] = []
-    for part in _parts(events, 1):
+
+    def attempt(sent: list[Json], work: Callable[[], None]) -> None:
         try:
-            found += _Unification(part, message["source"], world, more).run()
+            work()
         except Unfinished:
             raise
         except Exception as error:
             if type(error) is Unavailable:
                 raise  # nobody's fault, and over by itself
             alone = {name: message[name] for name in ("v", "received", "source")}
-            failing.append(alone | {"events": [event.sent for event in part], "apart": True})
+            failing.append(alone | {"events": sent, "apart": True})
+
+    def read(sent: Json) -> None:
+        known, nobodys = _read(message | {"events": [sent]}, world)
+        events.extend(known)
+        found.extend(nobodys)
+
+    def run(part: list[_Event]) -> None:
+        found.extend(_Unification(part, message["source"], world, more).run())
+
+    for sent in message["events"]:
+        attempt([sent], partial(read, sent))
+    for part in _parts(events, 1):
+        attempt([event.sent for event in part], partial(run, part))
     _count(message, found, world)
     return found, failing
 
@@ -171,7 +187,7 @@ def _count(message: Json, found: list[Outcome], world: World) -> None:
     counts = message.get("counts", {}) | outcomes.tally(dropped)
     if counts:
         source, now = message["source"]["id"], world.clock()
-        sent = [[event["raw"], event["id"]] for event in message["events"]]
+        sent = [[event.get("raw"), event.get("id")] for event in message["events"]]
         once = hashlib.sha256(json.dumps([message.get("once"), sent]).encode()).hexdigest()[:32]
         names = [tuple(where) for where in message.get("names", ())]
         outcomes.note_names(world.rows, source, now, names)

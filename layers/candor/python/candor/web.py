@@ -20,6 +20,8 @@ Json = dict[str, Any]
 RETRY_SECONDS = 2
 MOST_BYTES = 16_384
 """Of a call's JSON body; collection has its own bounds."""
+EXPOSED = "Access-Control-Expose-Headers"
+"""Names what a page of another origin may read."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Retry-Count",
@@ -85,6 +87,24 @@ def preflight(_: Request) -> Answer:
     return Answer({}, headers=PREFLIGHT)
 
 
+def prefers_html(accept: str) -> bool:
+    """Whether an Accept header would rather have HTML than JSON (RFC 9110, section 12.5.1)."""
+    weights: dict[str, float] = {}
+    for one in accept.lower().split(","):
+        media, *parameters = (part.strip() for part in one.split(";"))
+        stated = [part[2:] for part in parameters if part.startswith("q=")]
+        try:
+            weights[media] = float(stated[0]) if stated else 1.0
+        except ValueError:
+            continue
+
+    def weight(*ranges: str) -> float:
+        return next((weights[one] for one in ranges if one in weights), 0.0)
+
+    html = weight("text/html", "text/*", "*/*")
+    return html > weight("application/json", "application/*", "*/*")
+
+
 def _request(event: Mapping[str, Any]) -> Request:
     body = (event.get("body") or "").encode(errors="surrogatepass")
     if event.get("isBase64Encoded"):
@@ -105,7 +125,8 @@ def _request(event: Mapping[str, Any]) -> Request:
 
 
 def _refusal(refused: Refused) -> Json:
-    extra = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
+    wait = refused.retry_after
+    extra = {} if wait is None else {"Retry-After": str(wait), EXPOSED: "Retry-After"}
     body = {"success": False, "code": refused.code, "message": refused.message}
     return _response(refused.status, body, extra)
 

@@ -91,6 +91,14 @@ class Wiring:
         return S3Objects(client("s3"), self._environ["ARCHIVE_BUCKET"])
 
     @cached_property
+    def drop_bucket(self) -> S3Objects:
+        return S3Objects(client("s3"), self._environ["DROP_BUCKET"])
+
+    @cached_property
+    def drop_queue(self) -> SqsQueue:
+        return SqsQueue(client("sqs"), self._environ["DROP_QUEUE_URL"])
+
+    @cached_property
     def checkpoints(self) -> S3Objects:
         return S3Objects(client("s3"), self._environ["AUDIT_BUCKET"])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from candor.ports import Unavailable
+from candor.ports import Part, Unavailable
 from candor.stores.clients import THROTTLED, StoreError, code_of, errors_translated
 
 if TYPE_CHECKING:
@@ -38,6 +38,30 @@ class S3Objects:
                 raise
             return answer["Body"].read()
 
+    def part(self, key: str, start: int, length: int, etag: str | None = None) -> Part | None:
+        range_ = f"bytes={start}-{start + length - 1}"
+        with errors_translated():
+            try:
+                answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, Range=range_)
+                body = answer["Body"].read()
+            except ClientError as error:
+                if code_of(error) == "NoSuchKey":
+                    return None
+                if code_of(error) != "InvalidRange":
+                    raise
+                answer, body = self._about(key), b""
+        if answer is None or etag not in (None, answer["ETag"].strip('"')):
+            return None
+        return Part(body, answer["ETag"].strip('"'), answer["LastModified"].timestamp())
+
+    def _about(self, key: str) -> Any:
+        try:
+            return self._client.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "404"):  # a HEAD has no body to say it in
+                return None
+            raise
+
     def list(self, prefix: str) -> Iterator[str]:
         more: dict[str, Any] = {}
         while True:
@@ -63,3 +87,11 @@ class S3Objects:
                 raise StoreError("DeleteObjects", min(defects))
             if codes:
                 raise Unavailable(f"DeleteObjects: {min(codes)}")
+
+    def remove(self, key: str, etag: str) -> None:
+        with errors_translated():
+            try:
+                self._client.delete_object(Bucket=self._bucket, Key=key, IfMatch=f'"{etag}"')
+            except ClientError as error:
+                if code_of(error) not in ("PreconditionFailed", "NoSuchKey"):
+                    raise

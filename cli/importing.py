@@ -1,0 +1,292 @@
+"""The command `import`: a file's events and rows, batch by batch, to POST /v1/import."""
+
+import argparse
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from candor import collection, imports
+from candor.conversion import Conversion
+from candor.imports import Broken, Chunk, Events, Layout, Rows
+from candor.policy import Policy
+from cli import policy
+from cli.api import Answered, Api
+from cli.input_file import Bookmark, Done, InputFile, RejectedLines
+from cli.problem import Problem
+from cli.screen import Screen
+from cli.show import grid
+from cli.target import LOCAL, ROOT, load_stack
+
+SUFFIXES = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+ATTEMPTS = 8
+LONGEST_WAIT = 60
+"""Seconds, whatever the server says."""
+RETRIED = {429, 500, 502, 503, 504}
+TOLD = 20
+"""Lines of a summary."""
+
+Json = dict[str, Any]
+Send = Callable[[list[Json]], Json]
+"""Events to what the API answers of them."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of what was read."""
+
+    events: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    said: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """Stripped names and notes: what, what became of it, what to do."""
+    examples: list[Json] = field(default_factory=list)
+
+    def add(self, chunk: Chunk, answer: Json) -> None:
+        self.events += len(chunk.events) - len(answer.get("refused", []))
+        self.rejected.update(one.code for one in chunk.rejected)
+        self.examples += [one.told() for one in chunk.rejected][: TOLD - len(self.examples)]
+        for one in [*answer.get("stripped", []), *answer.get("notes", [])]:
+            what = one.get("message") or (f"kept {one['kept']}" if one.get("kept") else "stripped")
+            key = (one.get("name", ""), what, one.get("fix", ""))
+            if key in self.said or len(self.said) < collection.MOST_TOLD:
+                self.said[key] += 1
+
+    def told(self) -> Json:
+        return {
+            "events": self.events,
+            "rejected": dict(self.rejected),
+            "examples": self.examples,
+            "said": [
+                {"name": name, "what": what, "fix": fix, "times": times}
+                for (name, what, fix), times in self.said.most_common()
+            ],
+        }
+
+
+def run(options: argparse.Namespace, screen: Screen) -> int:
+    file = InputFile(Path(options.file))
+    layout = layout_of(options, file)
+    as_of = moment(options.as_of) if options.as_of else file.mtime
+    try:
+        reading = Rows(file.head(), layout) if layout else Events(file.head())
+    except Broken as broken:
+        raise Problem(f"{file.path}: {broken.message}", _columns_of(file, layout)) from None
+    if options.dry_run:
+        return _try(options, screen, file, reading, as_of)
+    return _import(options, screen, file, reading, as_of)
+
+
+def layout_of(options: argparse.Namespace, file: InputFile) -> Layout | None:
+    """How the options say that rows are read; None for a file of events. Raises Problem."""
+    suffixes = [suffix for suffix in file.path.suffixes if suffix != ".gz"]
+    kind = options.format or SUFFIXES.get(suffixes[-1].lower() if suffixes else "")
+    if kind is None:
+        raise Problem(f"{file.path.name} may be anything.", "Say --format csv or --format ndjson.")
+    given = [options.map, options.mapping, options.delimiter, options.encoding, options.event]
+    if kind == "ndjson":
+        if any(given):
+            raise Problem("Events are imported as they are: a mapping is for CSV files.")
+        return None
+    spec: Json = {"type": "identify", "map": {}}
+    if options.mapping:
+        known = policy.read(ROOT / "policy.yaml")["imports"]
+        if options.mapping not in known:
+            names = ", ".join(known) or "none"
+            raise Problem(f"policy.yaml has no mapping {options.mapping!r}; it has {names}.")
+        spec = known[options.mapping]
+    own = {name: getattr(options, name) for name in ("delimiter", "encoding", "event")}
+    spec |= {name: value for name, value in own.items() if value}
+    spec |= {"type": "track"} if options.event else {}
+    spec["map"] = spec["map"] | dict(_pair(text) for text in options.map)
+    if not spec["map"]:
+        what = "Which column is what? Name a mapping of policy.yaml (--mapping), or say each."
+        raise Problem(
+            what, f"--map COLUMN=TARGET, like --map Email=traits.email. {_columns_of(file, None)}"
+        )
+    try:
+        return Layout.of(spec)
+    except ValueError as mistake:
+        raise Problem(f"The mapping is wrong: {mistake}.") from None
+
+
+def moment(text: str) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise Problem(
+            f"{text!r} is no time.", "Write it like 2026-01-31 or 2026-01-31T12:00Z."
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    column, _, target = text.rpartition("=")
+    if not column or not target:
+        raise Problem(f"{text!r} maps nothing.", "Write it like --map Email=traits.email.")
+    return column, target
+
+
+def _columns_of(file: InputFile, layout: Layout | None) -> str:
+    """The columns that a file has, for whoever has to name them."""
+    none = Conversion("identify", None, {})
+    how = Layout(none, layout.delimiter, layout.encoding) if layout else Layout(none)
+    try:
+        return f"It has the columns: {', '.join(Rows(file.head(), how).columns)}."
+    except Broken:
+        return ""
+
+
+# Trying
+
+
+def _try(
+    options: argparse.Namespace,
+    screen: Screen,
+    file: InputFile,
+    reading: Events | Rows,
+    as_of: float,
+) -> int:
+    """Say what would become of it, by the policy as it is here. Sends nothing."""
+    rules, keep = Policy.of(policy.read(ROOT / "policy.yaml")), options.config_env == "local"
+    summary = Summary()
+    with screen.bar(f"Trying {file.path.name}", file.size) as bar:
+        for chunk in imports.chunks(
+            reading, file.blocks(reading.start.offset), reading.start, as_of
+        ):
+            body, now = {"batch": chunk.events}, time.time()
+            found = collection.collect(body, "batch", rules, now, keep_unnamed=keep)
+            chunk.refuse(found.refused)
+            answer = {"refused": found.refused, "stripped": found.stripped, "notes": found.notes}
+            summary.add(chunk, answer)
+            bar(file.taken, f"line {chunk.end.line}")
+    screen.note(
+        f"{summary.events} would be sent, {summary.rejected.total()} rejected. Nothing was."
+    )
+    _show(screen, summary)
+    screen.answer({"success": True, "dry_run": True} | summary.told())
+    return 0
+
+
+# Sending
+
+
+def _import(
+    options: argparse.Namespace,
+    screen: Screen,
+    file: InputFile,
+    reading: Events | Rows,
+    as_of: float,
+) -> int:
+    stack = load_stack(options.endpoint_url, options.config_env)
+    if options.write_key:
+        stack = stack | {"write_keys": {"crm": options.write_key}}
+    api, layout = Api(stack), layout_of(options, file)
+    key = hashlib.sha256(str(stack["write_keys"].get("crm")).encode()).hexdigest()
+    bookmark = Bookmark(LOCAL, file.identity, stack["api_url"], key, repr(layout), as_of)
+    done = (None if options.restart else bookmark.read()) or Done(*reading.start)
+    if done.place != reading.start:
+        screen.note(f"Going on from line {done.line}.")
+    rejected = RejectedLines(file.path, done.rejected_bytes, layout.encoding if layout else "utf-8")
+    summary = Summary()
+    try:
+        with screen.bar(f"Importing {file.path.name}", file.size) as bar:
+            blocks = file.blocks(done.offset)
+            for chunk in imports.chunks(reading, blocks, done.place, as_of):
+                answer = send(api, chunk.events)
+                chunk.refuse(answer["refused"])
+                summary.add(chunk, answer)
+                done = Done(
+                    *chunk.end,
+                    done.events + len(chunk.events) - len(answer["refused"]),
+                    done.rejected + len(chunk.rejected),
+                    rejected.add(chunk.rejected),
+                )
+                bookmark.write(done)
+                bar(file.taken, f"line {done.line}, {done.rejected} rejected")
+    except Broken as broken:
+        raise Problem(f"{file.path}: {broken.message}", _stopped(done)) from None
+    except Problem as problem:
+        raise Problem(problem.what, f"{problem.fix} {_stopped(done)}".strip()) from None
+    except KeyboardInterrupt:
+        screen.warn(_stopped(done))
+        raise
+    finally:
+        rejected.close()
+    bookmark.remove()
+    screen.note(f"{done.events} sent, {done.rejected} rejected.")
+    _show(screen, summary)
+    where = str(rejected.path) if done.rejected else None
+    if where:
+        screen.show(f"The rejected lines and why: {where}")
+    counts = {"events": done.events, "rejected_lines": done.rejected, "rejected_file": where}
+    screen.answer({"success": True, "dry_run": False} | summary.told() | counts)
+    return 0
+
+
+def _stopped(done: Done) -> str:
+    return f"Everything before line {done.line} is sent; the same command goes on from there."
+
+
+def send(api: Api, events: list[Json], sleep: Callable[[float], None] = time.sleep) -> Json:
+    """Send events as one batch; what the API says of them. Raises Problem where it will not go.
+
+    A batch that is refused as a whole is sent in halves, so that one event is found out.
+    """
+    told: Json = {"refused": [], "stripped": [], "notes": []}
+    if not events:
+        return told
+    try:
+        answer = _insist(api, events, sleep)
+    except Answered as refusal:
+        if refusal.status not in (400, 413):
+            raise
+        if len(events) == 1:
+            only = {"index": 0, "code": refusal.code, "message": refusal.message}
+            return told | {"refused": [only]}
+        half = len(events) // 2
+        for begin, part in ((0, events[:half]), (half, events[half:])):
+            said = send(api, part, sleep)
+            for name, ones in told.items():
+                ones += [one | {"index": one["index"] + begin} for one in said[name]]
+        return told
+    return told | {name: answer[name] for name in told if name in answer}
+
+
+def _insist(api: Api, events: list[Json], sleep: Callable[[float], None]) -> Json:
+    """Once more, and again, while it is busy or out of reach."""
+    for attempt in range(ATTEMPTS):
+        wait = 2**attempt / 2
+        try:
+            return api.collect("crm", "/import", {"batch": events})
+        except Answered as refusal:
+            if refusal.status not in RETRIED or attempt == ATTEMPTS - 1:
+                raise
+            wait = refusal.retry_after if refusal.retry_after is not None else wait
+        except Problem:
+            if attempt == ATTEMPTS - 1:
+                raise
+        sleep(min(wait, LONGEST_WAIT))
+    raise AssertionError  # the last attempt returned or raised
+
+
+def _show(screen: Screen, summary: Summary) -> None:
+    if summary.said:
+        table = grid("sent", "times", "what became of it", "what to do")
+        table.columns[0].style = "yellow"
+        for (name, what, fix), times in summary.said.most_common(TOLD):
+            table.add_row(name, times, what, fix)
+        screen.show(Text(), table)
+    if summary.examples:
+        table = grid("line", "rejected", "because")
+        for one in summary.examples:
+            table.add_row(one["line"], one["code"], one["message"])
+        screen.show(Text(), table)
+        more = summary.rejected.total() - len(summary.examples)
+        if more > 0:
+            screen.show(f"… and {more} more")

@@ -1,0 +1,71 @@
+"""What has become of somebody's events: read through the API, and found in the stores."""
+
+from collections import Counter
+from typing import Any
+
+from cli.api import Answered, Api, profile_path
+from tests.emulator.conftest import await_true
+from tests.emulator.installation import Installation
+from tests.emulator.people import idkey
+
+Json = dict[str, Any]
+Who = tuple[str, str]
+"""An identifier: its type and its value."""
+
+
+def events_of(api: Api, who: Who) -> list[Json]:
+    """All of a profile's events, page by page; none while there is no profile."""
+    found: list[Json] = []
+    query = {"limit": "100"}
+    path = f"{profile_path(':'.join(who))}/events"
+    while True:
+        try:
+            page = api.staff("dpo", "GET", path, purpose="privacy_rights", query=query)
+        except Answered as answer:
+            if answer.status == 404:
+                return []
+            raise
+        found += page["data"]
+        if not page["next"]:
+            return found
+        query = query | {"cursor": page["next"]}
+
+
+def readable(api: Api, who: Who) -> list[str]:
+    """The messageIds of a profile's events."""
+    return sorted(event["messageId"] for event in events_of(api, who))
+
+
+def counted(api: Api, source_id: str) -> Counter[str]:
+    """What became of a source's events, over all its days."""
+    days = api.staff("admin", "GET", "/outcomes")["data"]
+    own = (Counter(day["outcomes"]) for day in days if day["source"] == source_id)
+    return sum(own, Counter[str]())
+
+
+def kept(installation: Installation, who: Who) -> dict[str, int]:
+    """How many events lie under an identifier in each store, repetitions included."""
+    home = idkey(installation.hmac_secret, *who)
+    stores = {"table": installation.rows("Events"), "archive": installation.archived()}
+    return {
+        name: sum(row["n"] for row in rows if row["pk"] == home) for name, rows in stores.items()
+    }
+
+
+def await_unified(installation: Installation) -> None:
+    await_true("the queue is empty", lambda: not installation.depth("EventsQueue"))
+
+
+def assert_once(
+    api: Api, installation: Installation, source_id: str, who: Who, events: list[str]
+) -> None:
+    """These events, and no others of this source and person, are read, stored, archived and
+    counted, each once."""
+    count = len(events)
+    await_true("all is readable", lambda: set(readable(api, who)) >= set(events))
+    await_unified(installation)
+    assert readable(api, who) == events
+    await_true("all is archived", lambda: kept(installation, who)["archive"] >= count)
+    assert kept(installation, who) == {"table": count, "archive": count}
+    await_true("all is counted", lambda: counted(api, source_id)["stored"] >= count)
+    assert counted(api, source_id)["stored"] == count

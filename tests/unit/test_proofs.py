@@ -1,0 +1,138 @@
+"""Identity proofs: a browser is believed of the user, and for the time, that its shop vouches."""
+
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candor import collection, proofs
+from candor.credentials import Source
+from tests.worlds import CRM, NOW, SHIPPED, Json, Shop, order, sent
+
+SECRET = "shared between the shop and Candor"
+WEB = Source("web", "web shop", "website", "client", SECRET)
+SOON = int(NOW) + 3600
+
+
+def proof(user: str = "42", expires: int = SOON, secret: str = SECRET) -> str:
+    return proofs.make(secret, user, expires)
+
+
+def read(event: Json, source: Source = WEB) -> tuple[str | None, list[str]]:
+    """The trust that the event got, and the codes of its notes about it."""
+    collected = collection.collect(
+        {"batch": [event]}, "batch", SHIPPED, NOW, keep_unnamed=False, sender=source
+    )
+    notes = [note["code"] for note in collected.notes if note["code"] != "no_consent"]
+    return collected.events[0].get("trust"), notes
+
+
+def page(proof: Any, user: str | None = "42") -> Json:
+    return sent("page", "m", userId=user, anonymousId="a", context={"identityProof": proof})
+
+
+def test_the_proof_is_what_the_readme_tells_shops_to_make() -> None:
+    text = f"42\n{SOON}"
+    signature = hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+    assert proof() == f"{SOON}.{signature}"
+
+
+def test_a_proven_user_is_verified() -> None:
+    assert read(page(proof())) == ("verified", [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        proof("43"),
+        proof(secret="another secret, of another source"),
+        proof(expires=int(NOW)),
+        proof(expires=int(NOW) + proofs.LONGEST_SECONDS + 1),
+        f"{SOON + 1}.{proof().partition('.')[2]}",
+        proof().upper().replace("A", "a", 1),
+        proof()[:-1],
+        proof() + "\ud800",
+        f"{SOON}",
+        f"{SOON}.",
+        "",
+        ".",
+        f"-{proof()}",
+        f"٣.{proof()}",
+        "9" * 400 + "." + "0" * 64,
+        None,
+        7,
+        [proof()],
+        {"expires": SOON},
+    ],
+    ids=ascii,
+)
+def test_a_proof_that_proves_nothing_leaves_the_event_unproven_and_says_so(said: Any) -> None:
+    assert read(page(said)) == (None, ["bad_identity_proof"])
+
+
+def test_a_proof_is_for_the_user_that_the_event_names() -> None:
+    assert read(page(proof(), user=None)) == (None, ["bad_identity_proof"])
+
+
+def test_a_source_without_a_secret_can_prove_nothing() -> None:
+    bare = Source("web", "web shop", "website", "client")
+
+    assert read(page(proof()), bare) == (None, ["bad_identity_proof"])
+
+
+def test_a_server_needs_no_proof() -> None:
+    assert read(page("rubbish"), CRM) == (None, [])
+
+
+@given(st.text(max_size=80))
+def test_no_text_proves_by_chance(text: str) -> None:
+    assert proofs.fault(text, SECRET, "42", NOW) is not None
+
+
+def test_a_verified_event_says_of_its_user_what_the_shops_server_could() -> None:
+    shop = Shop()
+    traits = {"email": "ann@example.com", "plan": "pro"}
+    shop.send(CRM, sent("identify", "m0", userId="42", traits={"plan": "free"}, ago=60))
+
+    shop.send(
+        WEB,
+        sent(
+            *("identify", "m1"),
+            userId="42",
+            anonymousId="a",
+            traits=traits,
+            context={"identityProof": proof()},
+        ),
+    )
+
+    assert shop.view("user_id:42").traits()["plan"] == "pro"
+    assert shop.people(["user_id:42", "email:ann@example.com", "anonymous_id:a"]) == shop.profiles()
+
+
+def test_without_proof_the_same_event_joins_nobody_and_outranks_nothing() -> None:
+    shop = Shop()
+    traits = {"email": "ann@example.com", "plan": "pro"}
+    shop.send(CRM, sent("identify", "m0", userId="42", traits={"plan": "free"}, ago=60))
+
+    shop.send(WEB, sent("identify", "m1", userId="42", anonymousId="a", traits=traits))
+
+    assert shop.view("user_id:42").traits()["plan"] == "free"
+    assert shop.people(["user_id:42", "anonymous_id:a"]) == shop.profiles()
+
+
+def test_a_verified_browser_is_home_where_the_server_is() -> None:
+    """So what is bought on a shared tablet by a proven user is that user's."""
+    shop = Shop()
+    shop.send(WEB, order("o1", userId="41", anonymousId="tablet"))
+
+    shop.send(
+        WEB,
+        order("o2", userId="42", anonymousId="tablet", context={"identityProof": proof("42")}),
+    )
+
+    assert shop.event_ids("user_id:42") == ["o2"]
+    assert shop.event_ids("user_id:41") == ["o1"]
