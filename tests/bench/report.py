@@ -164,6 +164,7 @@ def shown(found: Json) -> RenderableType:
         *([_dollars(found), _speed(found), _counted(found)] if "by_source" in found else []),
         *([_first(found)] if "first_contact" in found else []),
         *([_growth(found["growth"])] if "growth" in found else []),
+        *([_fresh(found["freshness_seconds"])] if "freshness_seconds" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
         _goals(found),
     ]
@@ -251,6 +252,14 @@ def _growth(growth: Json) -> Table:
                 figures = ("calls", "read_units", "write_units")
                 row = [f"{one[figure]:.4g}" for figure in figures]
                 table.add_row(f"{int(name):,} {by}", shape, *row, f"{one['cpu_us']:.1f}")
+    return table
+
+
+def _fresh(fresh: Json) -> Table:
+    table = Table(*fresh, title="Seconds from the answer until an event is read in its profile")
+    table.add_row(
+        *(f"{value:.3f}" if type(value) is float else str(value) for value in fresh.values())
+    )
     return table
 
 
