@@ -153,6 +153,7 @@ class Emulator:
         for folder in (places.state, places.objects, places.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         self._port_file.write_text(str(self.port))
+        forget_stream_positions(places.state)
         with places.log.open("ab") as log:
             if self._process:
                 self._process.poll()
@@ -188,6 +189,18 @@ class Emulator:
 
     def _short(self, path: Path) -> str:
         return os.path.relpath(path)
+
+
+def forget_stream_positions(state: Path) -> None:
+    """Let readers of streams begin anew, before MiniStack starts with the state it saved.
+
+    It saves how far they had read and not what they read, so that after a start they would wait
+    until as many records have come again. What a stream held at the stop is lost with it.
+    """
+    functions = state / "lambda.json"
+    saved = read_json(functions)
+    if saved and saved.get("payload", {}).pop("dynamodb_stream_positions", None):
+        write_private(functions, json.dumps(saved))
 
 
 def emulator_environment(places: Places, port: int) -> dict[str, str]:

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from botocore.config import Config
 from localstack_client.session import Session  # type: ignore[import-untyped]
 
+from cli.emulator import forget_stream_positions
+
 REGION = "us-east-1"
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -53,6 +55,7 @@ class MiniStack:
 
     def start(self) -> None:
         """Returns once it answers. After a `stop` it goes on with the state it had."""
+        forget_stream_positions(self.home / "state")
         with (self.home / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ministack"],

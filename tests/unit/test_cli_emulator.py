@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from cli.emulator import Emulator, emulator_environment, gone, health, is_ministack
+from cli.emulator import (
+    Emulator,
+    emulator_environment,
+    forget_stream_positions,
+    gone,
+    health,
+    is_ministack,
+)
 from cli.problem import Problem
 from cli.screen import Screen
 from cli.target import Target, choose
@@ -136,3 +143,14 @@ def test_functions_never_inherit_the_callers_environment(
     assert made["AUTH"] == "true"
     assert not [name for name in made if name.startswith("AWS_") or name == "MY_SECRET"]
     assert made["TMPDIR"].startswith(f"{made['HOME']}/")
+
+
+def test_readers_of_streams_begin_anew_after_a_stop(tmp_path: Path) -> None:
+    saved = tmp_path / "lambda.json"
+    kept = {"functions": {"f": 1}}
+    saved.write_text(json.dumps({"payload": kept | {"dynamodb_stream_positions": {"e": 7}}}))
+
+    forget_stream_positions(tmp_path)
+    forget_stream_positions(tmp_path / "nothing was saved")
+
+    assert json.loads(saved.read_text()) == {"payload": kept}
