@@ -13,14 +13,16 @@ import urllib3
 from cli.api import Api
 from tests.emulator.conftest import await_true
 from tests.emulator.reading import events_of
+from tests.emulators import MiniStack
 
 Json = dict[str, Any]
+FORM = "application/x-www-form-urlencoded"
 MEDIA = (
     "application/json",
     "application/json; charset=utf-8",
     "text/plain",
     "text/plain;charset=UTF-8",
-    "application/x-www-form-urlencoded",
+    FORM,
     "application/octet-stream",
     "image/png",
     "nonsense",
@@ -47,12 +49,16 @@ def post(api: Api, path: str, body: bytes, headers: dict[str, str]) -> Json:
     return told
 
 
-def test_json_is_taken_in_every_form_that_it_comes_in(api: Api) -> None:
+def test_json_is_taken_in_every_form_that_it_comes_in(
+    api: Api, own_emulator: MiniStack | None
+) -> None:
     user = f"form-{secrets.token_hex(6)}"
     expected, who = {}, ("user_id", user)
     for n, (media, shape, packed) in enumerate(product(MEDIA, (plain, form), PACKED)):
         if media is None and packed != "not":
             continue  # MiniStack makes text of a body without a type, which AWS does not
+        if own_emulator is None and media == FORM:
+            continue  # LocalStack reads it as the form that it says, whatever it is
         id_, name = f"{user}-{n}", f"Grüße ☕ {n}"
         event = {"type": "track", "event": "Products Searched", "properties": {"query": name}}
         event |= {"userId": user, "messageId": id_, "writeKey": api.stack["write_keys"]["server"]}

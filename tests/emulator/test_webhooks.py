@@ -88,7 +88,9 @@ def test_a_lead_is_stored_once_and_stays_out_when_it_is_erased(
     assert hook.post(body, "wrong" * 8)[0] == 401
     assert hook.post(body[:-9])[0] == 400
     assert hook.post(body) == (200, {"success": True})
-    read = await_true("the lead is unified", lambda: profile(api, who))
+    await_true("the lead is unified", lambda: events(api, who))  # which are written last
+    read = profile(api, who)
+    assert read is not None
     assert read["traits"]["name"] == "Zoë ü 🎈"
     assert read["consents"]["marketing"]["state"] == "granted"
     assert read["events"]["data"][0]["source"] == hook.id

@@ -93,5 +93,11 @@ class S3Objects:
             try:
                 self._client.delete_object(Bucket=self._bucket, Key=key, IfMatch=f'"{etag}"')
             except ClientError as error:
-                if code_of(error) not in ("PreconditionFailed", "NoSuchKey"):
+                if (
+                    code_of(error) == "NotImplemented"
+                ):  # LocalStack, which then has a gap in between
+                    found = self._about(key)
+                    if found and found["ETag"].strip('"') == etag:
+                        self._client.delete_object(Bucket=self._bucket, Key=key)
+                elif code_of(error) not in ("PreconditionFailed", "NoSuchKey"):
                     raise
