@@ -415,7 +415,8 @@ class _Reading:
         fault = proofs.fault(proof, self.sender.secret, user, self.now)
         if fault:
             note = f"{fault} The event counts as unproven."
-            self.notes.append(self.said("bad_identity_proof", message=note))
+            fix = "Let the shop's server make it for this user with the source's secret."
+            self.notes.append(self.said("bad_identity_proof", message=note, fix=fix))
         return not fault
 
     def _note_consent(
