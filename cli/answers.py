@@ -100,6 +100,7 @@ class Note(Told):
     kept: str = ""
     message: str = ""
     purposes: list[str] = []
+    also: Annotated[list[int], Field(description="the other events that it holds for")] = []
 
 
 class Collected(BaseModel):

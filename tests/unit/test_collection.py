@@ -311,6 +311,16 @@ def test_an_event_that_will_need_a_grant_says_so() -> None:
     assert taken(sent("track", "m", userId="1", event="Signed Up")).notes == []
 
 
+def test_what_holds_for_many_events_is_told_once() -> None:
+    pages = [sent("page", f"m{n}", anonymousId="a") for n in range(4)]
+    other = sent("track", "t", anonymousId="a", event="Product Viewed")
+
+    answer = taken(*pages, other).answer()
+
+    told = [(note["index"], note.get("also"), note["name"]) for note in answer["notes"]]
+    assert told == [(0, [1, 2, 3], "page"), (4, None, "Product Viewed")]
+
+
 # Hostile input.
 
 HOSTILE = {

@@ -18,6 +18,9 @@ MOST_EVENTS = 256
 MOST_BYTES = 262_144
 """Of a bundle before compression. An item of DynamoDB may have 400 KB."""
 
+LEVEL = 6
+"""Of compression: bundles are paid for by the kilobyte, as they are written and as they lie."""
+
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -52,7 +55,7 @@ def put(
 ) -> Put:
     """The row of one bundle, of `events` as `unification` shapes them."""
     due = world.policy.due(world.policy.retention[class_], int(sort[:5]) * DAY)
-    data = world.vault.seal(salt, events, _place(home, sort))
+    data = world.vault.seal(salt, events, _place(home, sort), level=LEVEL)
     row: Row = {"data": data, "class": class_, "source": source, "n": len(events)}
     row |= {"due": due, "ttl": due}
     return Put(Key("events", home, sort), row)

@@ -83,10 +83,20 @@ class Collected:
 
     def answer(self) -> Json:
         """What the sender is told; `untold` counts what a long list leaves out."""
-        lists = {"refused": self.refused, "stripped": self.stripped, "notes": self.notes}
+        lists = {"refused": self.refused, "stripped": self.stripped, "notes": self._notes()}
         told = {name: said[:MOST_TOLD] for name, said in lists.items() if said}
         untold = {n: len(said) - MOST_TOLD for n, said in lists.items() if len(said) > MOST_TOLD}
         return {"success": True, **told} | ({"untold": untold} if untold else {})
+
+    def _notes(self) -> list[Json]:
+        """What holds alike for many events is told of the first, with the indexes of the others."""
+        told: dict[str, tuple[Json, list[int]]] = {}
+        for note in self.notes:
+            alike = _written([note[name] for name in note if name not in ("index", "messageId")])
+            first, others = told.setdefault(alike, (note, []))
+            if first is not note:
+                others.append(note["index"])
+        return [note | ({"also": others} if others else {}) for note, others in told.values()]
 
     def counts(self) -> dict[str, int]:
         """What was not taken, as `outcomes` counts it."""

@@ -53,9 +53,9 @@ class Vault:
         self._masters = {version: text.encode() for version, text in masters.items()}
         self._current = max(masters)
 
-    def seal(self, salt: bytes, value: Any, place: str) -> bytes:
-        """Seal any JSON value under `salt`, bound to `place`."""
-        plain = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 1)
+    def seal(self, salt: bytes, value: Any, place: str, *, level: int = 1) -> bytes:
+        """Seal any JSON value under `salt`, bound to `place`. `level`: of its compression."""
+        plain = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), level)
         nonce = os.urandom(NONCE_BYTES)
         header = bytes((VERSION, self._current)) + key_id(salt)
         sealed = self._cipher(self._current, salt).encrypt(nonce, plain, header + place.encode())
