@@ -96,7 +96,7 @@ class Stripped(Told):
 
 class Note(Told):
     fix: str
-    name: str = ""
+    names: Annotated[list[str], Field(description="of events, and of traits as traits.NAME")] = []
     kept: str = ""
     message: str = ""
     purposes: list[str] = []

@@ -16,7 +16,7 @@ from candor import collection, imports
 from candor.conversion import Conversion
 from candor.imports import Broken, Chunk, Events, Layout, Rows
 from candor.policy import Policy
-from cli import policy
+from cli import policy, show
 from cli.api import Answered, Api
 from cli.input_file import Bookmark, Done, InputFile, RejectedLines
 from cli.problem import Problem
@@ -38,13 +38,26 @@ Send = Callable[[list[Json]], Json]
 
 
 @dataclass(slots=True)
+class Said:
+    """The names that something was said of, MOST_TOLD at most, and how often."""
+
+    names: dict[str, None] = field(default_factory=dict)
+    times: int = 0
+
+    def add(self, one: Json) -> None:
+        self.times += 1 + len(one.get("also", ()))
+        room = max(0, collection.MOST_TOLD - len(self.names))
+        self.names |= dict.fromkeys(show.names(one)[:room])
+
+
+@dataclass(slots=True)
 class Summary:
     """What became of what was read."""
 
     events: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    said: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """Stripped names and notes: what, what became of it, what to do."""
+    said: dict[tuple[str, str], Said] = field(default_factory=dict)
+    """Of stripped names and notes, by what became of them and what to do."""
     examples: list[Json] = field(default_factory=list)
 
     def add(self, chunk: Chunk, answer: Json) -> None:
@@ -52,10 +65,11 @@ class Summary:
         self.rejected.update(one.code for one in chunk.rejected)
         self.examples += [one.told() for one in chunk.rejected][: TOLD - len(self.examples)]
         for one in [*answer.get("stripped", []), *answer.get("notes", [])]:
-            what = one.get("message") or (f"kept {one['kept']}" if one.get("kept") else "stripped")
-            key = (one.get("name", ""), what, one.get("fix", ""))
-            if key in self.said or len(self.said) < collection.MOST_TOLD:
-                self.said[key] += 1
+            self.said.setdefault((show.became(one), one.get("fix", "")), Said()).add(one)
+
+    def most_said(self) -> list[tuple[str, str, Said]]:
+        said = [(what, fix, said) for (what, fix), said in self.said.items()]
+        return sorted(said, key=lambda one: -one[2].times)[: collection.MOST_TOLD]
 
     def told(self) -> Json:
         return {
@@ -63,8 +77,8 @@ class Summary:
             "rejected": dict(self.rejected),
             "examples": self.examples,
             "said": [
-                {"name": name, "what": what, "fix": fix, "times": times}
-                for (name, what, fix), times in self.said.most_common()
+                {"names": list(said.names), "what": what, "fix": fix, "times": said.times}
+                for what, fix, said in self.most_said()
             ],
         }
 
@@ -162,8 +176,7 @@ def _try(
             body, now = {"batch": chunk.events}, time.time()
             found = collection.collect(body, "batch", rules, now, keep_unnamed=keep)
             chunk.refuse(found.refused)
-            answer = {"refused": found.refused, "stripped": found.stripped, "notes": found.notes}
-            summary.add(chunk, answer)
+            summary.add(chunk, found.answer())
             bar(file.taken, f"line {chunk.end.line}")
     screen.note(
         f"{summary.events} would be sent, {summary.rejected.total()} rejected. Nothing was."
@@ -279,8 +292,10 @@ def _show(screen: Screen, summary: Summary) -> None:
     if summary.said:
         table = grid("sent", "times", "what became of it", "what to do")
         table.columns[0].style = "yellow"
-        for (name, what, fix), times in summary.said.most_common(TOLD):
-            table.add_row(name, times, what, fix)
+        for what, fix, said in summary.most_said()[:TOLD]:
+            names = list(said.names)
+            rest = [f"and {len(names) - TOLD} more"] if len(names) > TOLD else []
+            table.add_row(", ".join(names[:TOLD] + rest), said.times, what, fix)
         screen.show(Text(), table)
     if summary.examples:
         table = grid("line", "rejected", "because")

@@ -158,10 +158,19 @@ def stripped(entries: list[dict[str, Any]]) -> Table:
     table = grid("sent", "what became of it", "what to do")
     table.columns[0].style = "yellow"
     for one in entries:
-        name = one.get("name") or plain(one.get("purposes") or one.get("code"))
-        kept = f"kept {one['kept']}" if one.get("kept") else one.get("message", "stripped")
-        table.add_row(str(name), str(kept), str(one.get("fix", "")))
+        name = ", ".join(names(one)) or plain(one.get("purposes") or one.get("code"))
+        table.add_row(str(name), became(one), str(one.get("fix", "")))
     return table
+
+
+def names(said: dict[str, Any]) -> list[str]:
+    """What an entry of `stripped` or `notes` is about."""
+    return [said["name"]] if "name" in said else list(said.get("names", ()))
+
+
+def became(said: dict[str, Any]) -> str:
+    """What an entry of `stripped` or `notes` says."""
+    return str(said.get("message") or (f"kept {said['kept']}" if "kept" in said else "stripped"))
 
 
 def why(links: list[dict[str, Any]], root: str, sources: Mapping[str, str]) -> Tree:

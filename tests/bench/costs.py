@@ -36,6 +36,8 @@ OVERHEAD_MS = 1.0
 POLLERS, TURN_SECONDS = 5, 0.05
 SHARDS = 4
 """Of the events table's stream: one for each partition, and a new on-demand table has four."""
+MOST_EVENT_BYTES = 6 * 1024 * 1024
+"""Of what Lambda is invoked with (Lambda Developer Guide, "Lambda quotas")."""
 EVENTS_A_DAY = 100 * MILLION
 """The traffic that `dollars_per_million` is told for; of others it differs by the archive."""
 TRAFFIC = (MILLION, 10 * MILLION, EVENTS_A_DAY)
@@ -152,11 +154,12 @@ def messages_a_batch(requests_a_second: float) -> int:
     return min(int(most), max(1, int(requests_a_second * TURN_SECONDS / POLLERS)))
 
 
-def records_a_batch(records_a_second: float) -> float:
+def records_a_batch(records_a_second: float, record_bytes: float) -> float:
     """How many records of the stream the archive gets at once, by the template's mapping."""
     mapping = TEMPLATE["Resources"]["EventsToArchive"]["Properties"]
     window = TEMPLATE["Mappings"]["Times"]["prod"]["ArchiveWindow"]
-    return float(min(mapping["BatchSize"], max(1.0, records_a_second * window / SHARDS)))
+    most = min(mapping["BatchSize"], MOST_EVENT_BYTES // record_bytes)
+    return float(min(most, max(1.0, records_a_second * window / SHARDS)))
 
 
 def summed(*parts: Json) -> Json:

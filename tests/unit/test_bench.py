@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.bench import costs, units
-from tests.bench.costs import Work
-from tests.bench.counting import Archived, Counted, cases
+from tests.bench.costs import Json, Work
+from tests.bench.counting import Archived, Counted, cases, repeated
 from tests.bench.meter import Counts
 from tests.bench.traffic import KINDS, SHAPES, Case, Shape, Traffic
 from tests.bench.way import body_of
@@ -127,9 +127,20 @@ def test_batches_are_as_large_as_traffic_makes_them() -> None:
     assert costs.messages_a_batch(0.1) == 1
     assert costs.messages_a_batch(500) == 5
     assert costs.messages_a_batch(1_000_000) == most
-    assert costs.records_a_batch(0.001) == 1
+    assert costs.records_a_batch(0.001, KB) == 1
     archive = costs.TEMPLATE["Resources"]["EventsToArchive"]["Properties"]
-    assert costs.records_a_batch(1_000_000) == archive["BatchSize"]
+    assert costs.records_a_batch(1_000_000, KB) == archive["BatchSize"]
+    assert costs.records_a_batch(1_000_000, 100 * KB) == 61, "more would be over 6 MB"
+
+
+def test_a_sample_of_the_stream_is_repeated_into_other_records() -> None:
+    keys = {"pk": {"S": "a"}, "sk": {"S": "1"}}
+    sample: list[Json] = [{"dynamodb": {"Keys": dict(keys), "NewImage": dict(keys)}}]
+
+    found = repeated(sample, 3)
+
+    assert len({json.dumps(one) for one in found}) == 3
+    assert found[0] == sample[0]
 
 
 def test_segment_bills_people_and_not_events() -> None:

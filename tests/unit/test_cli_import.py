@@ -346,7 +346,7 @@ def test_a_dry_run_tells_and_sends_nothing(
     assert main(["import", str(path), "--dry-run", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["rejected"] == {"no_timestamp": 1, "bad_json": 1, "no_identifier": 1}
-    assert [one["name"] for one in told["said"]] == ["properties.gift_note"]
+    assert [one["names"] for one in told["said"]] == [["properties.gift_note"]]
     assert server.bodies == []
     assert [each.name for each in tmp_path.iterdir() if "rejected" in each.name] == []
 

@@ -313,12 +313,18 @@ def test_an_event_that_will_need_a_grant_says_so() -> None:
 
 def test_what_holds_for_many_events_is_told_once() -> None:
     pages = [sent("page", f"m{n}", anonymousId="a") for n in range(4)]
-    other = sent("track", "t", anonymousId="a", event="Product Viewed")
+    tracks = [
+        sent("track", f"t{n}", anonymousId="a", event=name)
+        for n, name in enumerate(["Product List Viewed", "Product Viewed"])
+    ]
 
-    answer = taken(*pages, other).answer()
+    answer = taken(*pages, *tracks).answer()
 
-    told = [(note["index"], note.get("also"), note["name"]) for note in answer["notes"]]
-    assert told == [(0, [1, 2, 3], "page"), (4, None, "Product Viewed")]
+    told = [(note["index"], note.get("also"), note["names"]) for note in answer["notes"]]
+    assert told == [
+        (0, [1, 2, 3, 4], ["page", "Product List Viewed"]),
+        (5, None, ["Product Viewed"]),
+    ]
 
 
 # Hostile input.

@@ -89,14 +89,22 @@ class Collected:
         return {"success": True, **told} | ({"untold": untold} if untold else {})
 
     def _notes(self) -> list[Json]:
-        """What holds alike for many events is told of the first, with the indexes of the others."""
-        told: dict[str, tuple[Json, list[int]]] = {}
+        """What holds alike for many names and events is told of the first event, with the indexes
+        of the others."""
+        told: dict[str, tuple[Json, dict[str, None], dict[int, None]]] = {}
         for note in self.notes:
-            alike = _written([note[name] for name in note if name not in ("index", "messageId")])
-            first, others = told.setdefault(alike, (note, []))
-            if first is not note:
-                others.append(note["index"])
-        return [note | ({"also": others} if others else {}) for note, others in told.values()]
+            said = {key: value for key, value in note.items() if key != "name"}
+            alike = _written([said[key] for key in said if key not in ("index", "messageId")])
+            _, names, indexes = told.setdefault(alike, (said, {}, {}))
+            indexes[note["index"]] = None
+            if "name" in note:
+                names[note["name"]] = None
+        return [
+            first
+            | ({"names": list(names)} if names else {})
+            | ({"also": [n for n in indexes if n != first["index"]]} if len(indexes) > 1 else {})
+            for first, names, indexes in told.values()
+        ]
 
     def counts(self) -> dict[str, int]:
         """What was not taken, as `outcomes` counts it."""
@@ -440,12 +448,12 @@ class _Reading:
             needing = self._needing[purposes] = sorted(purposes) if all_ else []
         if not needing or any(consent.get(purpose) for purpose in needing):
             return
-        fix = "Send context.consent.categoryPreferences, or record the choice by POST /v1/consents."
+        fix = "Send context.consent.categoryPreferences, or POST /v1/consents."
         self.notes.append(
             self.said(
                 "no_consent",
                 name=_shown(name),
-                message="Kept only if a grant for one of these purposes is on record.",
+                message="Kept only if one of these purposes is granted.",
                 purposes=needing,
                 fix=fix,
             )
