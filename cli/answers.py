@@ -94,13 +94,16 @@ class Stripped(Told):
     fix: str
 
 
-class Note(Told):
+class Note(BaseModel):
+    """What holds for the events at `indexes`."""
+
+    code: str
+    indexes: list[int]
     fix: str
     names: Annotated[list[str], Field(description="of events, and of traits as traits.NAME")] = []
     kept: str = ""
     message: str = ""
     purposes: list[str] = []
-    also: Annotated[list[int], Field(description="the other events that it holds for")] = []
 
 
 class Collected(BaseModel):

@@ -45,7 +45,7 @@ class Said:
     times: int = 0
 
     def add(self, one: Json) -> None:
-        self.times += 1 + len(one.get("also", ()))
+        self.times += len(one.get("indexes", [None]))
         room = max(0, collection.MOST_TOLD - len(self.names))
         self.names |= dict.fromkeys(show.names(one)[:room])
 
@@ -266,9 +266,16 @@ def send(api: Api, events: list[Json], sleep: Callable[[float], None] = time.sle
         for begin, part in ((0, events[:half]), (half, events[half:])):
             said = send(api, part, sleep)
             for name, ones in told.items():
-                ones += [one | {"index": one["index"] + begin} for one in said[name]]
+                ones += [_moved(one, begin) for one in said[name]]
         return told
     return told | {name: answer[name] for name in told if name in answer}
+
+
+def _moved(said: Json, by: int) -> Json:
+    """What was said of events of a part, of the same as they are placed in the whole."""
+    if "indexes" in said:
+        return said | {"indexes": [index + by for index in said["indexes"]]}
+    return said | {"index": said["index"] + by}
 
 
 def _insist(api: Api, events: list[Json], sleep: Callable[[float], None]) -> Json:

@@ -49,8 +49,8 @@ PLATFORM_LINES = (
     "REPORT RequestId: 01234567-89ab-cdef-0123-456789abcdef\tDuration: 12.34 ms\t",
     "Billed Duration: 13 ms\tMemory Size: 512 MB\tMax Memory Used: 98 MB\t\n",
 )
-ANSWER_HEADER_BYTES = 420
-"""What API Gateway puts before an answer's body."""
+GATEWAY_HEADER_BYTES = 300
+"""What API Gateway adds to an answer: its status line, date, length, ids and trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,6 @@ def access_log_bytes() -> int:
     if not setting:
         return 0
     examples = {
-        "requestTime": "25/Nov/2026:12:00:00 +0000",
         "requestId": "01234567-89ab-cdef-0123-456789abcdef",
         "httpMethod": "POST",
         "resourcePath": "/batch",
@@ -133,10 +132,10 @@ def compute(function: str, work: Work) -> Json:
 
 
 def gateway(requests: int, answered: int) -> Json:
-    """Dollars of requests, with the bytes of all answers' bodies."""
+    """Dollars of requests, with the bytes of all answers' own headers and bodies."""
     return {
         "gateway": price("gateway_request", requests),
-        "transfer out": price("transfer_out", answered + requests * ANSWER_HEADER_BYTES),
+        "transfer out": price("transfer_out", answered + requests * GATEWAY_HEADER_BYTES),
         "logs": price("log_byte", requests * access_log_bytes()),
     }
 

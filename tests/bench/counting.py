@@ -104,7 +104,8 @@ def count(
             found.sent_bytes += len(found.last_body)
             with _counting(way, meter, found, found.collect):
                 answer = way.sent(text)
-            found.answered_bytes += len(answer["body"])
+            headers = sum(len(f"{name}: {value}\r\n") for name, value in answer["headers"].items())
+            found.answered_bytes += headers + len(answer["body"])
         messages = way.received(case.messages)
         found.messages += [len(one["Body"]) for one in messages]
         with _counting(way, meter, found, found.unify):

@@ -320,10 +320,10 @@ def test_what_holds_for_many_events_is_told_once() -> None:
 
     answer = taken(*pages, *tracks).answer()
 
-    told = [(note["index"], note.get("also"), note["names"]) for note in answer["notes"]]
+    told = [(note["indexes"], note["names"]) for note in answer["notes"]]
     assert told == [
-        (0, [1, 2, 3, 4], ["page", "Product List Viewed"]),
-        (5, None, ["Product Viewed"]),
+        ([0, 1, 2, 3, 4], ["page", "Product List Viewed"]),
+        ([5], ["Product Viewed"]),
     ]
 
 

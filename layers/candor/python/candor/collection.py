@@ -63,6 +63,8 @@ _AS_PROPERTIES = {
     "group": ("groupId",),
 }
 """Fields of a call that are kept as properties of its event."""
+_OF_ONE = ("index", "messageId", "name")
+"""What differs between notes that say the same."""
 _GZIP = 16 + zlib.MAX_WBITS
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 _written = json.JSONEncoder(separators=(",", ":")).encode
@@ -89,21 +91,17 @@ class Collected:
         return {"success": True, **told} | ({"untold": untold} if untold else {})
 
     def _notes(self) -> list[Json]:
-        """What holds alike for many names and events is told of the first event, with the indexes
-        of the others."""
+        """What holds alike for many names and events, once: with `names` and `indexes`."""
         told: dict[str, tuple[Json, dict[str, None], dict[int, None]]] = {}
         for note in self.notes:
-            said = {key: value for key, value in note.items() if key != "name"}
-            alike = _written([said[key] for key in said if key not in ("index", "messageId")])
-            _, names, indexes = told.setdefault(alike, (said, {}, {}))
+            alike = {name: note[name] for name in note if name not in _OF_ONE}
+            _, names, indexes = told.setdefault(_written(alike), (alike, {}, {}))
             indexes[note["index"]] = None
             if "name" in note:
                 names[note["name"]] = None
         return [
-            first
-            | ({"names": list(names)} if names else {})
-            | ({"also": [n for n in indexes if n != first["index"]]} if len(indexes) > 1 else {})
-            for first, names, indexes in told.values()
+            alike | ({"names": list(names)} if names else {}) | {"indexes": list(indexes)}
+            for alike, names, indexes in told.values()
         ]
 
     def counts(self) -> dict[str, int]:
