@@ -196,8 +196,8 @@ def _events(old: Json, new: Json) -> Iterator[Told]:
         if less:
             told = f"With it is not kept any more: {_listed(less)}."
             data = (
-                "Events that are stored keep it, and it is shown with them, until they end, at "
-                f"most {_time(_days(old, was))} after they happened."
+                "What is stored is hidden at once from every read, and ends with its event, at "
+                f"most {_time(_days(old, was))} after that happened."
             )
             yield ("narrows", f"{path}.properties", told, data)
 
@@ -253,9 +253,9 @@ def _identifiers(old: Json, new: Json) -> Iterator[Told]:
         if now is None:
             told = f"People are not recognised by `{name}` any more."
             data = (
-                "Profiles that hold one cannot be read or merged until it has ended: erase or wait "
-                f"({_time(old['records']['identifier'])} after it was last seen) before you remove "
-                "a type."
+                "People who are stored are not found by it any more, not for an erasure either. "
+                "Those that are stored are shown to nobody but who sees everything, and end "
+                f"{_time(old['records']['identifier'])} after they were last seen."
             )
             yield ("breaks", path, told, data)
             continue
@@ -354,10 +354,10 @@ def _classes(old: Json, new: Json) -> Iterator[Told]:
         if now is None:
             told = f"There is no class `{name}` any more."
             data = (
-                "Objects of that class in the archive are not swept any more: keep the class, used "
-                f"by nothing, for {_time(was)}, until the last of them has ended."
+                "What is stored of it ends on the day that was written with it, at most "
+                f"{_time(was)} after it happened."
             )
-            yield "breaks", f"retention.{name}", told, data
+            yield "changes", f"retention.{name}", told, data
         elif was is not None:
             of_class = {
                 part: [one for one, entry in new[part].items() if entry["retention"] == name]
@@ -410,6 +410,7 @@ def _categories(old: Json, new: Json) -> Iterator[Told]:
 
 def _surroundings(old: Json, new: Json) -> Iterator[Told]:
     stays = "What is stored stays with its events as it is, until they end."
+    hidden = "What is stored is hidden at once from every read, and ends with its event."
     for field, ranks, what in (
         ("ip", IP, "network address"),
         ("user_agent", USER_AGENT, "browser"),
@@ -425,7 +426,7 @@ def _surroundings(old: Json, new: Json) -> Iterator[Told]:
         yield ("widens", "context.keep", told, "Nothing of it is stored yet.")
     if less:
         told = f"Of their devices is not kept any more: {_listed(less)}."
-        yield ("narrows", "context.keep", told, stays)
+        yield ("narrows", "context.keep", told, hidden)
     more, less = _sets(old["context"]["use"], new["context"]["use"])
     if more or less:
         told = " ".join(

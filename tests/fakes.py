@@ -348,10 +348,11 @@ class FakeObjects(_Tapped):
             return None
         return Part(body[start : start + length], own, self.modified)
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
         self._tap("list:before", prefix)
         with self._lock:
-            keys = sorted((k for k in self.objects if k.startswith(prefix)), key=str.encode)
+            found = sorted((k for k in self.objects if k.startswith(prefix)), key=str.encode)
+        keys = [key for key in found if key.encode() > after.encode()]
         self._tap("list:after", keys)
         yield from keys
 

@@ -61,9 +61,7 @@ def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
         if source:
             _queue(collection.refusal(refused.code, sent, source, now))
         raise
-    message = collection.message(collected, body, source, now)
-    if collected.events or "counts" in message:
-        _queue(message)
+    _hand_on(collected, body, source, now)
     return collected.answer()
 
 
@@ -101,10 +99,7 @@ def _import(
     """Take a batch that was no request, and count what was refused of it before with it."""
     now, keep = wiring.clock(), wiring.keep_unnamed
     collected = collection.collect(body, "batch", wiring.policy, now, keep_unnamed=keep)
-    counted = replace(collected, refused=[*collected.refused, *before])
-    message = collection.message(counted, body, source, now)
-    if collected.events or "counts" in message:
-        _queue(message)
+    _hand_on(replace(collected, refused=[*collected.refused, *before]), body, source, now)
     return collected
 
 
@@ -130,6 +125,14 @@ def _read_drops(records: list[dict[str, Any]], context: Any) -> dict[str, Any]:
             telemetry.fault(error, queued=record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
+
+
+def _hand_on(
+    collected: collection.Collected, body: dict[str, Any], source: Source, now: float
+) -> None:
+    message = collection.message(collected, body, source, now)
+    if collected.events or "counts" in message:
+        _queue(message)
 
 
 def _queue(message: dict[str, Any]) -> None:

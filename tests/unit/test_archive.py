@@ -127,10 +127,10 @@ def test_objects_end_on_their_day_with_their_manifests() -> None:
     policy = shop.policy
     due = policy.due(policy.retention["behaviour"], NOW)
 
-    assert archive.expire(shop.objects, policy.retention, due - 1) == 0
-    assert archive.expire(shop.objects, policy.retention, due) == 1
+    assert archive.expire(shop.objects, due - 1) == 0
+    assert archive.expire(shop.objects, due) == 1
     assert {row["class"] for row in lines(shop.objects)} == {"transaction"}
-    assert archive.expire(shop.objects, policy.retention, due + 4000 * DAY) == 3
+    assert archive.expire(shop.objects, due + 4000 * DAY) == 3
     assert shop.objects.objects == {}
 
 
@@ -147,7 +147,7 @@ def drop_everybody(shop: Shop) -> None:
 
 
 def end_everything(shop: Shop) -> None:
-    archive.expire(shop.objects, shop.policy.retention, NOW + 4000 * DAY)
+    archive.expire(shop.objects, NOW + 4000 * DAY)
 
 
 def store_again(shop: Shop) -> None:

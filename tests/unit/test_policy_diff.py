@@ -251,16 +251,18 @@ def test_an_event_that_is_stored_ends_when_it_was_written_to(to: str, grade: str
     assert set(shop.event_ids("user_id:42")) == ({"new"} if to == "account" else set())
 
 
-def test_properties_that_go_stay_with_what_is_stored() -> None:
+def test_properties_that_go_are_hidden_at_once() -> None:
     edit: Edit = lambda p: p["events"]["Order Completed"]["properties"].remove("total")  # noqa: E731
     change = only(edit)
 
     assert (change.grade, change.paths) == ("narrows", ("events.Order Completed.properties",))
-    assert "shown with them, until they end" in change.data
+    assert "hidden at once from every read" in change.data
     shop = Shop()
     shop.send(CRM, order("o", userId="42"))
+    assert shop.view("user_id:42").events()[0][0]["properties"]["total"] == 9
     (event,) = changed(shop, edit).view("user_id:42").events()[0]
-    assert event["properties"]["total"] == 9
+    assert "total" not in event["properties"]
+    assert event["properties"]["order_id"]
     more = only(lambda p: p["events"]["Order Completed"]["properties"].append("gift"))
     assert (more.grade, more.people) == ("widens", "With it is kept from now on: `gift`.")
 
@@ -279,25 +281,29 @@ def test_a_class_is_told_once_with_all_that_is_of_it(days: int, grade: str) -> N
     assert "Events: " in change.data
 
 
-def test_a_class_that_goes_leaves_its_archive_unswept() -> None:
-    def to_account(p: Json) -> None:
-        p["events"]["Order Completed"].update(retention="behaviour")
+def test_what_the_archive_holds_of_a_class_that_goes_ends_as_it_would_have() -> None:
+    def brief(p: Json) -> None:
+        p["events"]["Order Completed"].update(retention="brief")
 
     gone = [
         one
         for one in told(lambda p: p["retention"].pop("brief"), unused)
         if "brief" in one.paths[0]
     ]
-    assert [one.grade for one in gone] == ["breaks"]
-    assert "not swept any more" in gone[0].data
-    shop = changed(Shop(), to_account)
-    shop.send(CRM, order("o", userId="42"))
+    assert [one.grade for one in gone] == ["changes"]
+    assert "ends on the day that was written with it" in gone[0].data
+    shop = changed(Shop(), brief)
+    shop.send(CRM, order("o", userId="42"), order("p", ago=DAY, userId="42"))
+    shop.send(CRM, sent("page", "p", userId="42", context=says(analytics=True)))
     shop.archive()
-    ended = shop.clock() + 91 * DAY
-    assert (
-        archive.expire(shop.objects, [c for c in OLD["retention"] if c != "behaviour"], ended) == 0
-    )
-    assert archive.expire(shop.objects, OLD["retention"], ended) == 1
+    changed(shop, lambda p: p["retention"].pop("brief"), unused)
+    shop.clock.now += OLD["retention"]["brief"] * DAY
+    assert archive.expire(shop.objects, shop.clock()) == 1
+    shop.clock.now += DAY
+    assert archive.expire(shop.objects, shop.clock()) == 1
+    shop.clock.now += DAY
+    assert archive.expire(shop.objects, shop.clock()) == 0
+    assert list(shop.objects.list("events/")), "what is of another class is left"
 
 
 def unused(p: Json) -> None:
@@ -319,17 +325,22 @@ def test_records_that_are_kept_longer_or_shorter_are_told(record: str) -> None:
 # Who is who
 
 
-def test_a_type_that_goes_makes_its_profiles_unreadable() -> None:
+def test_a_type_that_goes_is_shown_to_nobody_and_stands_in_no_way() -> None:
     edit: Edit = lambda p: p["identifiers"].pop("device_id")  # noqa: E731
     change = only(edit)
 
     assert (change.grade, change.paths) == ("breaks", ("identifiers.device_id",))
-    assert "cannot be read or merged" in change.data
+    assert "not found by it any more" in change.data
     shop = Shop()
     context = {"device": {"id": "d1"}}
     shop.send(CRM, order("o", userId="42", context=context))
-    with pytest.raises(KeyError):
-        changed(shop, edit).view("user_id:42").identifiers()
+    view = changed(shop, edit).view("user_id:42")
+    assert [one["type"] for one in view.identifiers()] == ["user_id"]
+    assert [one["name"] for one in view.withheld()] == ["identifier:device_id"]
+    shop.send(CRM, order("p", userId="42", context={"traits": {"email": "ann@example.com"}}))
+    assert set(shop.event_ids("email:ann@example.com")) == {"o", "p"}, "it could still join"
+    shop.erase("user_id:42")
+    assert not shop.rows.held("graph")
 
 
 def test_another_spelling_finds_nobody_of_before() -> None:

@@ -59,22 +59,25 @@ def drop(objects: Objects, name: str, key_ids: Collection[str]) -> None:
         objects.delete([f"{MANIFESTS}{name}.json"])
 
 
-def expire(objects: Objects, classes: Iterable[str], now: float) -> int:
+def expire(objects: Objects, now: float) -> int:
     """Delete what is past its date; returns how many objects.
 
     Goes by the manifests: each is written before its object, and is deleted after it.
     """
     today = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-    ended = 0
-    for class_ in classes:
-        for manifest in objects.list(f"{MANIFESTS}{class_}/"):
-            if manifest.split("/")[2] > today:
-                break  # names sort by date
+    ended, after = 0, ""
+    while True:
+        for manifest in objects.list(MANIFESTS, after):
+            _, class_, date, _ = manifest.split("/")
+            if date > today:  # and so are all that follow of its class
+                after = f"{MANIFESTS}{class_}/~"
+                break
             name = manifest.removeprefix(MANIFESTS).removesuffix(".json")
             objects.delete([f"{EVENTS}{name}.gz"])
             objects.delete([manifest])
             ended += 1
-    return ended
+        else:
+            return ended
 
 
 def _write(objects: Objects, name: str, lines: list[str], *, manifest_last: bool = False) -> None:

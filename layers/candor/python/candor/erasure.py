@@ -346,11 +346,11 @@ def _left_out(work: Erasure, members: set[str]) -> dict[str, Row]:
     }
     nodes = work.rows.get([node_key(idkey) for idkey in others - members], expired=True)
     found = _profiles(work, {node["profile"] for node in nodes.values()})
-    rules = work.policy.identifiers
+    rule = work.policy.identifier
     return {
         id_: profile
         for id_, profile in found.items()
-        if not any(rules[type_].known for type_ in profile["members"].values())
+        if not any(rule(type_).known for type_ in profile["members"].values())
     }
 
 

@@ -431,15 +431,15 @@ def joining_refusal(
     one: Mapping[str, str], other: Mapping[str, str], trust: Trust, policy: Policy
 ) -> str | None:
     """The rule that forbids one profile of the members of two, or None."""
-    rules = policy.identifiers
-    known = [any(rules[type_].known for type_ in side.values()) for side in (one, other)]
+    rule = policy.identifier
+    known = [any(rule(type_).known for type_ in side.values()) for side in (one, other)]
     if trust == "client" and all(known):
         return "client_may_not_join_known_users"
     types = [*one.values(), *other.values()]
     if len(types) > MOST_MEMBERS:
         return "limit:profile"
     for type_ in set(types):
-        if types.count(type_) > rules[type_].limit:
+        if types.count(type_) > rule(type_).limit:
             return f"limit:{type_}"
     return None
 

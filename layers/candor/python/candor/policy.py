@@ -48,6 +48,10 @@ class Attribute:
     """Days after which a trait is stale that no proven source has said again."""
 
 
+DROPPED_TYPE = IdentifierRule(
+    10**6, 10**6, True, "trim", re.compile("", re.DOTALL), (), frozenset()
+)
+"""Comes last, limits nothing, is nobody's to see, and counts as a person's for who may join it."""
 UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
 
 
@@ -135,6 +139,10 @@ class Policy:
     def event(self, name: str, *, unnamed: bool = False) -> Attribute | None:
         """The catalogue's entry, or that of what `UNNAMED_EVENTS=keep` let through; else None."""
         return self.events.get(name) or (UNNAMED_EVENT if unnamed else None)
+
+    def identifier(self, type_: str) -> IdentifierRule:
+        """The rule of a type that is stored, which the policy may have dropped since."""
+        return self.identifiers.get(type_, DROPPED_TYPE)
 
     def due(self, days: int, since: float) -> int:
         """When something of `since` (epoch seconds) ends: the end of its UTC day, `days` later."""

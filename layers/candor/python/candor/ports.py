@@ -174,7 +174,8 @@ class Objects(Protocol):
         With an etag also where it is another one meanwhile.
         """
 
-    def list(self, prefix: str) -> Iterator[str]: ...
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        """Keys with this prefix that sort behind `after`, in the order of their bytes."""
 
     def delete(self, keys: Iterable[str]) -> None: ...
 

@@ -70,9 +70,9 @@ class View:
 
     def identifiers(self) -> list[Json]:
         """The members' values, as far as the purpose may know them."""
-        rules = self.world.policy.identifiers
+        rule = self.world.policy.identifier
         found = []
-        ranked = sorted(self.members.values(), key=lambda m: (rules[m.type].priority, m.value))
+        ranked = sorted(self.members.values(), key=lambda m: (rule(m.type).priority, m.value))
         for member in ranked:
             if self._may_know(member):
                 first, last = (_day(member.node[name]) for name in ("first", "last"))
@@ -88,7 +88,7 @@ class View:
         place: list[Any] = []
         size = 0
         for here, event in self._events(_decoded(cursor)):
-            shown = _shown(event)
+            shown = self._shown(event)
             size += len(json.dumps(shown))
             if len(found) == limit or (found and size > MOST_PAGE_BYTES):
                 return found, _encoded(place)
@@ -171,6 +171,22 @@ class View:
                 if self._may(f"event:{name}", rule.purposes, event.get("by", home)):
                     yield place, event
 
+    def _shown(self, event: Json) -> Json:
+        """An event without what of it the policy named once, and no longer."""
+        policy, unnamed = self.world.policy, event.get("unnamed", False)
+        rule = policy.event(event["name"], unnamed=unnamed)
+        named = rule.properties if rule else frozenset()
+        return {
+            "type": event["type"],
+            "event": event["name"],
+            "messageId": event["id"],
+            "at": event["at"],
+            "timestamp": _iso(event["at"]),
+            "properties": _of(event.get("properties", {}), named),
+            "context": _of(event.get("context", {}), policy.context_kept),
+            "source": event["source"],
+        } | ({"unnamed": True} if unnamed else {})
+
     def _may(self, name: str, purposes: frozenset[str], signal_of: str) -> bool:
         policy = self.world.policy
         rule = policy.purposes[self.purpose]
@@ -223,7 +239,7 @@ class View:
         return {"type": member.type, "value": member.value if self._may_know(member) else None}
 
     def _may_know(self, member: Member) -> bool:
-        purposes = self.world.policy.identifiers[member.type].purposes
+        purposes = self.world.policy.identifier(member.type).purposes
         return self._may(f"identifier:{member.type}", purposes, member.idkey)
 
 
@@ -279,17 +295,8 @@ def _members(world: World, profile: Profile) -> dict[str, Member]:
     return members
 
 
-def _shown(event: Json) -> Json:
-    return {
-        "type": event["type"],
-        "event": event["name"],
-        "messageId": event["id"],
-        "at": event["at"],
-        "timestamp": _iso(event["at"]),
-        "properties": event.get("properties", {}),
-        "context": event.get("context", {}),
-        "source": event["source"],
-    } | ({"unnamed": True} if event.get("unnamed") else {})
+def _of(object_: Json, names: frozenset[str] | None) -> Json:
+    return {name: object_[name] for name in object_ if names is None or name in names}
 
 
 def _iso(milliseconds: int) -> str:

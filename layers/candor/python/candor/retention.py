@@ -36,7 +36,7 @@ def sweep(work: Erasure, workflow: Workflow, more: Callable[[], bool]) -> Swept:
     """One run. `more` says whether there is time left; it is asked before each item."""
     swept = Swept()
     _restart_requests(work, workflow, swept)
-    swept.objects = archive.expire(work.objects, work.policy.retention, work.clock())
+    swept.objects = archive.expire(work.objects, work.clock())
     rows = work.rows
     place = rows.get([PLACE]).get(PLACE)
     after = Key("keys", place["after"]) if place else None

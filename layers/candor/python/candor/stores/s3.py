@@ -62,8 +62,8 @@ class S3Objects:
                 return None
             raise
 
-    def list(self, prefix: str) -> Iterator[str]:
-        more: dict[str, Any] = {}
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        more: dict[str, Any] = {"StartAfter": after} if after else {}
         while True:
             with errors_translated():
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
