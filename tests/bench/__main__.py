@@ -17,7 +17,7 @@ from statistics import median
 from rich.console import Console
 
 from cli.target import LOCAL
-from tests.bench import cold, counting, cpu, freshness, growth, report
+from tests.bench import cold, costs, counting, cpu, freshness, growth, report
 from tests.bench.meter import Meter
 from tests.bench.report import Json
 from tests.bench.stack import Stack
@@ -80,7 +80,8 @@ def _events(stack: Stack, tick: Callable[[str], None], rounds: int) -> Json:
     found = report.of_events(counted, measured)
     found["first_contact"] = _first_contact(way, meter, measured, tick)
     found["browser_in_a_new_minute"] = _new_minute(way, meter, traffic, measured)
-    found["others"] = report.others(found["dollars_per_million"])
+    found["dollars_a_month_at_rest"] = costs.at_rest()
+    found["others"] = report.others()
     return found
 
 

@@ -38,6 +38,10 @@ SHARDS = 4
 """Of the events table's stream: one for each partition, and a new on-demand table has four."""
 MOST_EVENT_BYTES = 6 * 1024 * 1024
 """Of what Lambda is invoked with (Lambda Developer Guide, "Lambda quotas")."""
+KEPT_DAYS = 90
+"""By the shipped policy, of events that are no purchases."""
+ROW_BYTES = 100
+"""That DynamoDB adds to each row where it bills storage (Developer Guide, "Item sizes")."""
 EVENTS_A_DAY = 100 * MILLION
 """The traffic that `dollars_per_million` is told for; of others it differs by the archive."""
 TRAFFIC = (MILLION, 10 * MILLION, EVENTS_A_DAY)
@@ -170,12 +174,24 @@ def scaled(part: Json, factor: float) -> Json:
     return {name: value * factor for name, value in part.items()}
 
 
-def storage(stored_bytes: float, days: float) -> Json:
-    """Dollars for a million events' bytes in table, backup and archive until they end."""
-    months = days / 30.4
+def storage(stored: float, rows: float, archived: float) -> Json:
+    """Dollars for so many bytes in table, backup and archive until they end, as most events do."""
+    months = KEPT_DAYS / 30.4
+    in_table = months * (stored + ROW_BYTES * rows)
     return {
-        "table": price("dynamodb_gb_month", stored_bytes * months),
-        "recovery": price("dynamodb_backup_gb_month", stored_bytes * months),
+        "table": price("dynamodb_gb_month", in_table),
+        "recovery": price("dynamodb_backup_gb_month", in_table),
+        "archive": price("s3_gb_month", months * archived),
+    }
+
+
+def at_rest() -> Json:
+    """Dollars a month of a stack that nobody uses, by the template."""
+    types = [one["Type"] for one in TEMPLATE["Resources"].values()]
+    return {
+        "secrets": price("secret_month", types.count("AWS::SecretsManager::Secret")),
+        "key": price("key_month", types.count("AWS::KMS::Key")),
+        "alarms": price("alarm_month", types.count("AWS::CloudWatch::Alarm")),
     }
 
 

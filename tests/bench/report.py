@@ -65,9 +65,13 @@ def _of_one(counted: Counted, measured: Measured) -> Json:
     at = {a_day: counted.dollars(collect, unify, a_day=a_day) for a_day in costs.TRAFFIC}
     events = counted.events
     stored = counted.unify.counts.event_bytes
+    archive = counted.archive[costs.EVENTS_A_DAY]
+    archived = archive.counts.object_bytes / archive.records * counted.records
+    kept = costs.storage(stored, counted.records, archived)
     return {
         "dollars": {"total": sum(parts.values()), **parts},
         "dollars_at_events_a_day": {str(n): sum(each.values()) for n, each in at.items()},
+        "dollars_to_keep": costs.scaled(kept, costs.MILLION / events),
         "events_per_core_second": measured.per_core_second,
         "cpu_us": {
             "collect": 1e6 * collect,
@@ -89,10 +93,7 @@ def _of_one(counted: Counted, measured: Measured) -> Json:
             "sent": counted.sent_bytes / events,
             "queued": sum(counted.messages) / events,
             "stored": stored / events,
-            "archived": counted.archive[costs.EVENTS_A_DAY].counts.object_bytes
-            / counted.archive[costs.EVENTS_A_DAY].records
-            * counted.records
-            / events,
+            "archived": archived / events,
         },
         "records": counted.records,
         "records_a_batch": {n: a.records / a.batches for n, a in counted.archive.items()},
@@ -119,15 +120,19 @@ def _counts(asked: Asked) -> Json:
     }
 
 
-def others(dollars: Json) -> Json:
+def others() -> list[Json]:
     """What a million events cost elsewhere, by list."""
-    listed = costs.PRICES["others"]
-    return {
-        "segment_250_events_a_user": costs.segment(250, 100_000),
-        "segment_25_events_a_user": costs.segment(25, 100_000),
-        "rudderstack": costs.rudderstack(),
-        "sources": {name: [one["source"], one["seen"]] for name, one in listed.items()},
-    }
+    segment, rudderstack = (costs.PRICES["others"][name] for name in ("segment", "rudderstack"))
+    figures = [
+        (segment, "100,000 people, 250 events each", costs.segment(250, 100_000)),
+        (segment, "100,000 people, 25 events each", costs.segment(25, 100_000)),
+        (rudderstack, "a million events a month", costs.rudderstack()),
+    ]
+    return [
+        {"name": one["name"], "of": of, "dollars": dollars}
+        | {name: one[name] for name in ("source", "seen")}
+        for one, of, dollars in figures
+    ]
 
 
 def machine() -> Json:
@@ -168,7 +173,7 @@ def shown(found: Json) -> RenderableType:
     """Everything for people, in the order of what matters."""
     tables = [
         *([_dollars(found), _speed(found), _counted(found)] if "by_source" in found else []),
-        *([_first(found)] if "first_contact" in found else []),
+        *([_first(found), _others(found)] if "first_contact" in found else []),
         *([_growth(found["growth"])] if "growth" in found else []),
         *([_fresh(found["freshness_seconds"])] if "freshness_seconds" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
@@ -179,7 +184,7 @@ def shown(found: Json) -> RenderableType:
 
 def _dollars(found: Json) -> Table:
     parts = [name for name in found["by_source"]["1/1"]["server"]["dollars"] if name != "total"]
-    table = Table("shape", "from", "total", *parts, title="Dollars a million events")
+    table = Table("shape", "from", "total", *parts, "to keep", title="Dollars a million events")
     for shape, kinds in found["by_source"].items():
         for kind, one in kinds.items():
             row = [f"{one['dollars'][part]:.4f}" for part in parts]
@@ -188,6 +193,7 @@ def _dollars(found: Json) -> Table:
                 kind,
                 f"{one['dollars']['total']:.3f}",
                 *row,
+                f"{sum(one['dollars_to_keep'].values()):.3f}",
             )
     return table
 
@@ -245,6 +251,13 @@ def _first(found: Json) -> Table:
     for shape, one in found["browser_in_a_new_minute"].items():
         row = (f"{one['dollars']:.2f}", f"{one['write_units']:.4g}")
         table.add_row("consent said again, a minute later", shape, "browser", *row)
+    return table
+
+
+def _others(found: Json) -> Table:
+    table = Table("", "of", "dollars a million", "seen", title="What others list")
+    for one in found["others"]:
+        table.add_row(one["name"], one["of"], f"{one['dollars']:.2f}", one["seen"])
     return table
 
 

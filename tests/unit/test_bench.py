@@ -10,6 +10,7 @@ from tests.bench.counting import Archived, Counted, cases, repeated
 from tests.bench.meter import Counts
 from tests.bench.traffic import KINDS, SHAPES, Case, Shape, Traffic
 from tests.bench.way import body_of
+from tests.worlds import SHIPPED
 
 KB = 1024
 
@@ -147,6 +148,14 @@ def test_segment_bills_people_and_not_events() -> None:
     assert costs.segment(250, 10_000) == pytest.approx(120 / (10_000 * 250) * 1_000_000)
     over = 120 + 15_000 * 0.012 + 75_000 * 0.011
     assert costs.segment(1, 100_000) == pytest.approx(over / 100_000 * 1_000_000)
+
+
+def test_what_is_kept_is_paid_for_until_it_ends() -> None:
+    months = costs.KEPT_DAYS / 30.4
+    kept = costs.storage(stored=1e9, rows=1e6, archived=1e9)
+    assert kept["table"] == pytest.approx(0.25 * 1.1 * months)
+    assert kept["archive"] == pytest.approx(0.023 * months)
+    assert SHIPPED.retention["behaviour"] == costs.KEPT_DAYS
 
 
 def test_every_shape_is_measured_from_every_source() -> None:
