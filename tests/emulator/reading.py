@@ -13,6 +13,17 @@ Who = tuple[str, str]
 """An identifier: its type and its value."""
 
 
+def profile(api: Api, who: Who) -> Json | None:
+    """Somebody's profile; None while there is none."""
+    named = {"identifier": {"type": who[0], "value": who[1]}}
+    try:
+        return api.staff("dpo", "POST", "/profiles/query", named, purpose="privacy_rights")
+    except Answered as answer:
+        if answer.status == 404:
+            return None
+        raise
+
+
 def events_of(api: Api, who: Who) -> list[Json]:
     """All of a profile's events, page by page; none while there is no profile."""
     found: list[Json] = []

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from cli import privacy
-from cli.api import Answered, Api
+from cli.api import Api
 from cli.target import ROOT
 from tests.emulator.conftest import QUIET, await_true
 from tests.emulator.installation import Installation
+from tests.emulator.reading import profile
 
 Json = dict[str, Any]
 SAMPLE = (ROOT / "events" / "imports" / "hubspot-contacts.csv").read_text()
@@ -53,18 +54,9 @@ def contacts() -> tuple[str, bytes]:
     ).replace("+49 30 1234567", "").encode()
 
 
-def profile(api: Api, who: str) -> Json | None:
-    try:
-        return api.staff("dpo", "GET", f"/profiles/user_id:{who}", purpose="privacy_rights")
-    except Answered as answer:
-        if answer.status == 404:
-            return None
-        raise
-
-
 def known(api: Api, who: str) -> Json | None:
     """A profile once it has traits, which are written after it."""
-    found = profile(api, who)
+    found = profile(api, ("user_id", who))
     return found if found and found["traits"] else None
 
 
@@ -93,8 +85,8 @@ def test_a_dropped_file_becomes_profiles_and_is_gone(
     marker = f"{begin}-9"
     again = body + f"{marker},,Zed,,,,,,2026-01-10 09:30,,,\n".encode()
     bucket.put(key, again)
-    await_true("the file is read again", lambda: profile(api, marker))
-    assert profile(api, f"{begin}-1") is None
+    await_true("the file is read again", lambda: profile(api, ("user_id", marker)))
+    assert profile(api, ("user_id", f"{begin}-1")) is None
     assert begin not in "".join(installation.log(f"/aws/lambda/{collect(installation)}"))
 
 
@@ -110,5 +102,5 @@ def test_a_file_of_nobody_is_reported_and_not_read(api: Api, bucket: Bucket) -> 
     (report,) = await_true("it is reported", lambda: bucket.keys(f"rejected/{nobody}"))
     assert json.loads(bucket.read(report))["code"] == "unknown_source"
     assert bucket.keys(f"drop/{nobody}") == [key]
-    assert profile(api, f"{begin}-1") is None
+    assert profile(api, ("user_id", f"{begin}-1")) is None
     bucket.s3.delete_object(Bucket=bucket.name, Key=key)

@@ -8,22 +8,14 @@ from typing import Any
 import pytest
 
 from cli import importing
-from cli.api import Answered, Api
+from cli.api import Api
 from cli.main import main
 from cli.target import ROOT
 from tests.emulator.conftest import await_true
+from tests.emulator.reading import profile
 
 Json = dict[str, Any]
 SAMPLES = ROOT / "events" / "imports"
-
-
-def person(api: Api, who: str) -> Json | None:
-    try:
-        return api.staff("dpo", "GET", f"/profiles/user_id:{who}", purpose="privacy_rights")
-    except Answered as answer:
-        if answer.status == 404:
-            return None
-        raise
 
 
 def test_a_file_is_imported_once_however_often(
@@ -48,7 +40,7 @@ def test_a_file_is_imported_once_however_often(
         assert (told["events"], told["rejected_lines"]) == (3, 3)
 
         def arrived(id_: str = begin + name) -> Json | None:
-            found = person(api, f"{begin}9001")
+            found = profile(api, ("user_id", f"{begin}9001"))
             ids = [one["messageId"] for one in found["events"]["data"]] if found else []
             return found if id_ in ids else None
 

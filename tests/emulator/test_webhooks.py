@@ -10,10 +10,11 @@ import pytest
 import urllib3
 
 from cli import privacy
-from cli.api import Answered, Api
+from cli.api import Api
 from cli.target import ROOT
 from tests.emulator.conftest import QUIET, await_true
 from tests.emulator.installation import Installation
+from tests.emulator.reading import Who, profile
 
 Json = dict[str, Any]
 SAMPLE = (ROOT / "events" / "webhooks" / "lead-form.json").read_text()
@@ -59,18 +60,12 @@ def lead(who: str) -> bytes:
     return text.replace("lea@", f"{who}@").replace("Lea Example", "Zoë \\u00fc 🎈").encode()
 
 
-def profile(api: Api, who: str) -> Json | None:
-    query = {"identifier": {"type": "email", "value": f"{who}@example.com"}}
-    try:
-        return api.staff("dpo", "POST", "/profiles/query", query, purpose="privacy_rights")
-    except Answered as answer:
-        if answer.status == 404:
-            return None
-        raise
+def person(who: str) -> Who:
+    return "email", f"{who}@example.com"
 
 
 def events(api: Api, who: str) -> int:
-    return len((profile(api, who) or {"events": {"data": []}})["events"]["data"])
+    return len((profile(api, person(who)) or {"events": {"data": []}})["events"]["data"])
 
 
 def test_the_handshake_is_answered_to_who_knows_the_token(hook: Hook) -> None:
@@ -89,7 +84,7 @@ def test_a_lead_is_stored_once_and_stays_out_when_it_is_erased(
     assert hook.post(body[:-9])[0] == 400
     assert hook.post(body) == (200, {"success": True})
     await_true("the lead is unified", lambda: events(api, who))  # which are written last
-    read = profile(api, who)
+    read = profile(api, person(who))
     assert read is not None
     assert read["traits"]["name"] == "Zoë ü 🎈"
     assert read["consents"]["marketing"]["state"] == "granted"
@@ -107,9 +102,12 @@ def test_a_lead_is_stored_once_and_stays_out_when_it_is_erased(
     marker = f"{who}-marker"
     assert hook.post(body)[0] == 200
     assert hook.post(lead(marker))[0] == 200
-    await_true("what came after the replay is unified", lambda: profile(api, marker))
+    await_true(
+        "what came after the replay is unified",
+        lambda: profile(api, person(marker)),
+    )
     await_true("nothing waits", lambda: not installation.depth("EventsQueue"))
-    assert profile(api, who) is None
+    assert profile(api, person(who)) is None
     key = hook.made["key"]
     for group in ("/aws/lambda/" + installation.outputs["CollectFunction"], "/aws/apigateway/"):
         logs = [body for where, body in installation.logs() if group in where]
