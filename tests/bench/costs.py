@@ -108,7 +108,6 @@ def access_log_bytes() -> int:
         "resourcePath": "/batch",
         "status": "200",
         "responseLatency": "42",
-        "responseLength": "16",
     }
     line = re.sub(
         r"\$context\.(\w+)", lambda match: examples.get(match[1], "x" * 16), setting["Format"]
