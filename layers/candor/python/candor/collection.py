@@ -22,6 +22,7 @@ from candor import minimise, proofs
 from candor.credentials import Source
 from candor.errors import Refused
 from candor.identifiers import normal_form
+from candor.naming import Naming, Pairs, mapping
 from candor.outcomes import Where, tally
 from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Policy
 from candor.strict_json import read_json
@@ -237,9 +238,7 @@ class _Reading:
         self.index, self.id = 0, cast("str | None", None)
         self.stripped: list[Json] = []
         self.notes: list[Json] = []
-        rules = sorted(policy.identifiers.items(), key=lambda rule: rule[1].priority)
-        self._places = [(name, [at.split(".") for at in rule.sources]) for name, rule in rules]
-        self._normal: dict[tuple[str, str], str | None] = {}
+        self._naming = Naming(policy)
         self._needing: dict[frozenset[str], list[str]] = {}
 
     def event(self, sent: Json, size: int) -> Json:
@@ -252,7 +251,7 @@ class _Reading:
         name = self._name(sent, type_)
         rule = self.policy.events.get(name, UNNAMED_EVENT)
         context = _object(sent, "context")
-        ids = self._identifiers(sent, type_, context)
+        ids, also, verified = self._identifiers(sent, type_, context)
         at, day = self._times(sent)
         if self.policy.due(self.policy.retention[rule.retention], day * DAY) <= self.now:
             raise _Refusal("too_old", f"Events of class {rule.retention} this old are not kept.")
@@ -276,7 +275,7 @@ class _Reading:
         }
         if rule is UNNAMED_EVENT:
             event["unnamed"] = True
-        if "identityProof" in context and self._proves(context["identityProof"], ids):
+        if verified:
             event["trust"] = "verified"
         self._note_consent(name, rule.purposes, consent)
         for trait in event["traits"]:
@@ -284,7 +283,9 @@ class _Reading:
         if type_ == "alias" and isinstance(sent.get("previousId"), str):
             # It may have been a user's id: then that user's fence counts too.
             previous = normal_form(self.policy, "user_id", sent["previousId"])
-            event["also"] = [["user_id", previous]] if previous else []
+            also += [["user_id", previous]] if previous else []
+        if also:
+            event["also"] = also
         return event
 
     def said(self, code: str, **more: Any) -> Json:
@@ -314,39 +315,27 @@ class _Reading:
         self.notes.append(self.said("not_in_policy", name=shown, kept=kept, fix=fix))
         return name
 
-    def _identifiers(self, sent: Json, type_: str, context: Json) -> list[list[str]]:
-        """Pairs of type and normalised value, strongest first."""
-        own: dict[str, tuple[object, ...]] = {
-            "user_id": (sent.get("userId"),),
-            "anonymous_id": (sent.get("anonymousId"),),
-        }
-        if type_ == "alias" and sent.get("previousId") != sent.get("userId"):
-            own["anonymous_id"] += (sent.get("previousId"),)  # SDKs alias users to themselves too
-        traits = _mapping(context.get("traits"))
-        if type_ != "group":  # whose traits are not its members'
-            traits = {**traits, **_mapping(sent.get("traits"))}
-        known: Json = {"traits": traits, "context": context}
-        found: dict[tuple[str, str], None] = {}
-        for name, paths in self._places:
-            for value in (*own.get(name, ()), *(_at(known, path) for path in paths)):
-                if value is None:
-                    continue
-                normal = self._normal_form(name, value)
-                if normal is not None:
-                    found[name, normal] = None
-        if not found:
+    def _identifiers(self, sent: Json, type_: str, context: Json) -> tuple[Pairs, Pairs, bool]:
+        """Whom an event names, whom it must not be of besides, and whether that is proven."""
+        named = self._naming.read(sent, type_, context, self._tell_external)
+        if not named:
             raise _Refusal(
                 "no_identifier", "An event carries a `userId` or `anonymousId` that names somebody."
             )
-        return [list(pair) for pair in found]
-
-    def _normal_form(self, name: str, value: object) -> str | None:
-        """`identifiers.normal_form`, once for each value of a request."""
-        if not isinstance(value, str):
-            return normal_form(self.policy, name, value)
-        if (name, value) not in self._normal:
-            self._normal[name, value] = normal_form(self.policy, name, value)
-        return self._normal[name, value]
+        verified = "identityProof" in context and self._proves(context["identityProof"], named)
+        if verified or self.sender is None or self.sender.trust != "client":
+            return named, [], verified
+        ids, unproven = self._naming.apart(named)
+        fix = "Send it from the shop's server, or with context.identityProof."
+        types = list(dict.fromkeys(type_ for type_, _ in unproven))
+        if not ids:
+            message = f"It names somebody by {', '.join(types)} only, which needs a proof. {fix}"
+            raise _Refusal("no_identifier", message)
+        for name in types:
+            message = "Without a proof it names nobody: it is left out."
+            self.notes.append(self.said("unproven_identifier", name=name, message=message, fix=fix))
+        # The event may still hold what belongs to them: whoever of them is erased keeps it out.
+        return ids, unproven, False
 
     def _times(self, sent: Json) -> tuple[int, int]:
         """When it happened by our clock, in epoch milliseconds, and its UTC day by the client's.
@@ -379,7 +368,7 @@ class _Reading:
         return properties
 
     def _traits(self, sent: Json, type_: str, context: Json) -> Json:
-        traits = _mapping(context.get("traits"))
+        traits = mapping(context.get("traits"))
         own = _object(sent, "traits")
         if type_ == "identify":
             traits = {**traits, **own}
@@ -416,9 +405,9 @@ class _Reading:
 
     def _consent(self, context: Json) -> dict[str, bool]:
         """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""
-        consent = _mapping(context.get("consent"))
+        consent = mapping(context.get("consent"))
         choices: dict[str, bool] = {}
-        for category, choice in _mapping(consent.get("categoryPreferences")).items():
+        for category, choice in mapping(consent.get("categoryPreferences")).items():
             for purpose in self.policy.categories.get(category.strip().lower(), ()):
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
@@ -474,6 +463,10 @@ class _Reading:
     def _tell_stripped(self, name: str, fix: str) -> None:
         self.stripped.append(self.said("not_in_policy", name=name, fix=fix))
 
+    def _tell_external(self, code: str, name: str, fix: str) -> None:
+        name = ".".join(filter(None, ("context.externalIds", _shown(name))))
+        self.stripped.append(self.said(code, name=name, fix=fix))
+
 
 def _object(sent: Json, name: str) -> Json:
     value = sent.get(name)
@@ -482,10 +475,6 @@ def _object(sent: Json, name: str) -> Json:
     if not isinstance(value, dict):
         raise _Refusal("not_an_object", f"`{name}` is not a JSON object.")
     return value
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _shown(name: str) -> str:
@@ -522,13 +511,6 @@ def _epoch(value: object) -> float | None:
         return max(moment.timestamp(), 0.0)
     except (ValueError, OverflowError):
         return None
-
-
-def _at(tree: Json, path: list[str]) -> object:
-    node: object = tree
-    for part in path:
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
 
 
 def _size(sent: Json) -> int:
