@@ -78,14 +78,15 @@ class Naming:
         entries = sent if isinstance(sent, list) else [sent]
         for entry in map(mapping, entries[:MOST_EXTERNAL_IDS]):
             type_ = entry.get("type")
-            if (entry.get("collection"), entry.get("encoding")) != ("users", "none"):
+            form = entry.get("collection"), entry.get("encoding")
+            if not isinstance(type_, str) or form != ("users", "none"):
                 fix = "Send a list of {id, type, collection: users, encoding: none}."
                 tell("bad_external_id", "", fix)
-            elif isinstance(type_, str) and type_ in self._external:
+            elif type_ in self._external:
                 found.setdefault(type_, []).append(entry.get("id"))
             else:
                 fix = "Add it to the `from` of an identifier type in policy.yaml."
-                tell("not_in_policy", str(type_), fix)
+                tell("not_in_policy", type_, fix)
         if len(entries) > MOST_EXTERNAL_IDS:
             fix = f"An event may have {MOST_EXTERNAL_IDS}; the first of them are read."
             tell("too_many_external_ids", "", fix)
