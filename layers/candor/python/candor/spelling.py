@@ -68,7 +68,7 @@ def _composed(text: str) -> str:
 
 def _lower(text: str) -> str:
     """Lower-case, and no more: Unicode's case folding would make `ss` of `ß`."""
-    return _composed(_composed(text).lower())
+    return _composed(text.lower())
 
 
 def _email(text: str) -> str | None:
