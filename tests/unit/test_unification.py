@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 from candor import bundles, traits
 from candor.credentials import Source
 from candor.errors import NotFound
+from candor.outcomes import listing
 from candor.policy import DAY
 from candor.ports import Unavailable
-from candor.unification import HOMES, Unfinished, unify, unify_apart
+from candor.unification import HOMES, Unfinished, unify
 from tests.worlds import (
     APP,
     CRM,
@@ -488,24 +488,47 @@ def test_an_alias_of_somebody_erased_stays_out_whatever_the_old_id_was() -> None
     assert shop.node("user_id:new") is None
 
 
-def test_a_message_that_time_cuts_off_gets_on_with_each_delivery() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_message_that_time_cuts_off_gets_on_with_each_delivery(apart: bool) -> None:
     shop = Shop()
     message = shop.message(CRM, *(order(f"o{n}", userId=f"u{n}") for n in range(3 * HOMES)))
-    deliveries, asked = 0, 0
+    waiting, deliveries = [message], 0
 
-    def enough_for_a_part() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked <= HOMES + 1
+    while waiting:
+        deliveries += 1
+        time = enough_for((1 + apart) * HOMES + 5)
+        waiting = unify(waiting.pop(), shop.world, time, apart=apart)[1]
 
-    while deliveries < 10:
-        deliveries, asked = deliveries + 1, 0
-        with suppress(Unfinished):
-            unify(message, shop.world, enough_for_a_part)
-            break
-
-    assert deliveries == 4, "time is asked for before each part, and before each new person"
+    assert deliveries == 3, "each gets through a part and some of the next"
     assert all(shop.event_ids(f"user_id:u{n}") == [f"o{n}"] for n in range(3 * HOMES))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_time_cuts_off_is_counted_once_for_each_event(apart: bool) -> None:
+    shop = Shop()
+    pages = (sent("page", f"p{n}", userId=f"u{n}") for n in range(3 * HOMES))
+    message = shop.message(CRM, *pages) | {"counts": {"refused:bad": 7}, "names": [], "once": "x"}
+    waiting = [message]
+
+    while waiting:
+        one = waiting.pop()
+        for _ in range(2):  # the first answer is lost, and it comes again
+            waiting = unify(one, shop.world, enough_for(2 * HOMES), apart=apart)[1]
+
+    (day,) = listing(shop.rows, 7, shop.clock())
+    assert day["outcomes"] == {"dropped:no_consent": 3 * HOMES, "refused:bad": 7}
+
+
+def test_a_message_without_time_for_anything_has_failed() -> None:
+    shop = Shop()
+    with pytest.raises(Unfinished):
+        unify(shop.message(CRM, order("o", userId="u")), shop.world, enough_for(0))
+
+
+def enough_for(steps: int) -> Callable[[], bool]:
+    """Time that is up after it was asked for so often."""
+    asked = iter(range(steps))
+    return lambda: next(asked, None) is not None
 
 
 # A message that fails.
@@ -537,7 +560,7 @@ def test_one_bad_event_takes_no_neighbour_to_the_dead_letters(
     with pytest.raises(Poison):
         unify(message, shop.world)
 
-    outcomes, failing = unify_apart(message, shop.world)
+    outcomes, failing = unify(message, shop.world, apart=True)
 
     assert [[event["id"] for event in one["events"]] for one in failing] == [["o-u3"] * 2]
     assert failing[0]["apart"]
@@ -555,7 +578,7 @@ def test_an_event_that_cannot_even_be_read_goes_alone() -> None:
     message = shop.message(CRM, order("o1", userId="1"), order("o2", userId="2"))
     del message["events"][0]["ids"]
 
-    _, failing = unify_apart(message, shop.world)
+    _, failing = unify(message, shop.world, apart=True)
 
     assert [[event["id"] for event in one["events"]] for one in failing] == [["o1"]]
     assert shop.event_ids("user_id:2") == ["o2"]
@@ -568,7 +591,7 @@ def test_stored_apart_or_together_is_the_same() -> None:
         events = [order(f"o{n}", userId=f"u{n % 3}", anonymousId=f"a{n % 2}") for n in range(12)]
         message = shop.message(CRM, *events)
         if apart:
-            assert unify_apart(message, shop.world)[1] == []
+            assert unify(message, shop.world, apart=True)[1] == []
         else:
             unify(message, shop.world)
         assert not broken_rules(shop)
@@ -587,7 +610,7 @@ def test_an_outage_is_not_taken_for_a_bad_event() -> None:
 
     shop.rows.tap = out
     with pytest.raises(Unavailable):
-        unify_apart(message, shop.world)
+        unify(message, shop.world, apart=True)
 
 
 # Global Privacy Control.

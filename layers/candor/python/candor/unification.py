@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -72,57 +71,86 @@ class _Event:
     dropped: str = ""
 
 
-def unify(message: Json, world: World, more: Callable[[], bool] = lambda: True) -> list[Outcome]:
+def unify(
+    message: Json,
+    world: World,
+    more: Callable[[], bool] = lambda: True,
+    *,
+    apart: bool = False,
+) -> tuple[list[Outcome], list[Json]]:
     """Store what may be stored of a message that `collection` made, and count what may not.
 
-    Goes home by home, in parts, so that a message too long for one delivery gets on with each.
-    Raises Unavailable where a store does not answer, and Unfinished where `more` says that time is
-    up: what is done stays done, and the message goes on when it comes again.
+    Goes home by home, in parts. Where `more` says that time is up it leaves the parts to come, and
+    returns them as a message of their own; what a part has done stays done. `apart` is for a
+    message that has failed before: each home is stored by itself, and what fails by itself is
+    returned as a message of its own, so that one bad event takes no neighbour to the dead letters.
+    Raises Unavailable where no store answers, and Unfinished where no part came to its end.
     """
-    events, found = _read(message, world)
-    for part in _parts(events, HOMES):
-        found += _Unification(part, message["source"], world, more).run()
-    _count(message, found, world)
-    return found
+    left: list[Json] = []
+    if apart:
+        events, found = _read_apart(message, world, left)
+    else:
+        events, found = _read(message, world)
+    parts = list(_parts(events, HOMES))
+    for n, part in enumerate(parts):
+        outcomes: list[Outcome] = []
+        try:
+            if n and not more():
+                raise Unfinished
+            for some in _parts(part, 1) if apart else [part]:
+                work = _Unification(some, message["source"], world, more).run
+                sent = [event.sent for event in some]
+                outcomes += _apart(work, message, sent, left) if apart else work()
+        except Unfinished:
+            if n == 0:
+                raise
+            sent = [event.sent for event in chain.from_iterable(parts[n:])]
+            left.append(_rest(message, sent) | ({"again": True} if apart else {}))
+            break
+        # What was refused of the request is counted with its first part.
+        told = _rest(message, ()) if n else message
+        sent = [event.sent for event in part]
+        _count(told | {"events": sent}, outcomes if n else [*found, *outcomes], world)
+        found += outcomes
+    if not parts:
+        _count(message, found, world)
+    return found, left
 
 
-def unify_apart(
-    message: Json, world: World, more: Callable[[], bool] = lambda: True
-) -> tuple[list[Outcome], list[Json]]:
-    """`unify`, each home by itself: for a message that has failed before.
+def _rest(message: Json, sent: Iterable[Json]) -> Json:
+    """Some events of a message as a message of their own, with nothing that was counted already."""
+    return {name: message[name] for name in ("v", "received", "source")} | {"events": [*sent]}
 
-    Also returns a message for each home that fails by itself, so that one event that cannot be
-    unified takes none of its neighbours to the dead letters.
-    """
+
+def _apart(
+    work: Callable[[], list[Outcome]], message: Json, sent: list[Json], left: list[Json]
+) -> list[Outcome]:
+    """What becomes of some events by themselves; where they fail, `left` gets them."""
+    try:
+        return work()
+    except Unfinished:
+        raise
+    except Exception as error:
+        if type(error) is Unavailable:
+            raise  # nobody's fault, and over by itself
+        left.append(_rest(message, sent) | {"apart": True})
+        return []
+
+
+def _read_apart(
+    message: Json, world: World, left: list[Json]
+) -> tuple[list[_Event], list[Outcome]]:
     events: list[_Event] = []
     found: list[Outcome] = []
-    failing: list[Json] = []
-
-    def attempt(sent: list[Json], work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Unfinished:
-            raise
-        except Exception as error:
-            if type(error) is Unavailable:
-                raise  # nobody's fault, and over by itself
-            alone = {name: message[name] for name in ("v", "received", "source")}
-            failing.append(alone | {"events": sent, "apart": True})
-
-    def read(sent: Json) -> None:
-        known, nobodys = _read(message | {"events": [sent]}, world)
-        events.extend(known)
-        found.extend(nobodys)
-
-    def run(part: list[_Event]) -> None:
-        found.extend(_Unification(part, message["source"], world, more).run())
-
     for sent in message["events"]:
-        attempt([sent], partial(read, sent))
-    for part in _parts(events, 1):
-        attempt([event.sent for event in part], partial(run, part))
-    _count(message, found, world)
-    return found, failing
+
+        def read(sent: Json = sent) -> list[Outcome]:
+            known, nobodys = _read(message | {"events": [sent]}, world)
+            events.extend(known)
+            return nobodys
+
+        found += _apart(read, message, [sent], left)
+    return events, found
 
 
 def _read(message: Json, world: World) -> tuple[list[_Event], list[Outcome]]:
