@@ -400,6 +400,15 @@ def test_a_denial_of_any_of_an_events_people_keeps_it_out(source: Source) -> Non
     assert shop.rows.held("events") == []
 
 
+def test_a_trait_without_its_consent_is_counted() -> None:
+    shop = Shop()
+    told: Json = {"traits": {"birthday": "1990-01-01", "gender": "f"}}
+    shop.send(CRM, sent("identify", "i", userId="1", **told))
+
+    (day,) = listing(shop.rows, 7, shop.clock())
+    assert day["outcomes"] == {"trait_dropped:no_consent": 2}
+
+
 def test_a_message_of_before_a_policy_change_keeps_only_what_is_still_named() -> None:
     shop = Shop()
     about = {"plan": "gold", "name": "Ann", "email": "ann@example.com"}
@@ -542,10 +551,10 @@ def poisoned(shop: Shop, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Whatever is stored of these people fails, for a reason of its own."""
     bad, put = {shop.id(name).key for name in names}, bundles.put
 
-    def failing(world: Any, home: str, *rest: Any) -> Any:
+    def failing(world: Any, home: str, *rest: Any, **more: Any) -> Any:
         if home in bad:
             raise Poison(home)
-        return put(world, home, *rest)
+        return put(world, home, *rest, **more)
 
     monkeypatch.setattr(bundles, "put", failing)
 
@@ -638,6 +647,18 @@ def test_gpc_denies_for_the_person_from_when_it_was_first_seen() -> None:
     assert record["at"] == NOW - 60
 
 
+def test_gpc_counts_for_the_event_that_it_first_comes_with() -> None:
+    shop = Shop()
+    granted: Json = {"anonymousId": "a", "context": says(advertising=True)}
+    event = sent("track", "m", event="Install Attributed", properties={}, **granted)
+    purposes = shop.policy.events["Install Attributed"].purposes
+    assert purposes <= shop.policy.gpc | {"analytics"}
+
+    (outcome,) = shop.unify(gpc(shop, WEB, event))
+
+    assert outcome.reason == "no_consent"
+
+
 def test_gpc_that_goes_on_says_nothing_new() -> None:
     shop = Shop()
     shop.unify(gpc(shop, WEB, order("o1", ago=60, userId="42", anonymousId="a")))
@@ -697,3 +718,51 @@ def test_what_only_a_public_key_said_was_never_verified() -> None:
 
     told = shop.view(ANN).traits(verbose=True)["plan"]
     assert (told["stale"], told["verified_at"]) == (True, None)
+
+
+# Who knows of an event
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_public_key_neither_replaces_nor_hides_what_the_server_said(stated: bool) -> None:
+    shop = Shop()
+    shop.send(CRM, order("order-1", userId="42"))
+    forged = order("order-1", userId="42") | {"properties": {"total": 1}}
+    if not stated:
+        forged = sent("track", "order-1", userId="42", event="Signed Out") | {"timestamp": None}
+
+    shop.send(WEB, forged)
+
+    events = shop.view("user_id:42").events()[0]
+    assert ("crm", 9) in {(event["source"], event["properties"].get("total")) for event in events}
+    assert len(events) == 2, "both are told, with who said it"
+
+
+def test_an_unproven_event_does_not_replace_the_proven_one_of_the_same_key() -> None:
+    shop = Shop()
+    event = order("order-1", userId="42")
+    message = shop.message(WEB, event)
+    proven = json.loads(json.dumps(message))
+    proven["events"][0]["trust"] = "verified"
+    shop.unify(proven)
+
+    message["events"][0]["properties"] = {"total": 1}
+    shop.unify(message)
+
+    totals = [one["properties"]["total"] for one in shop.view("user_id:42").events()[0]]
+    assert sorted(totals) == [1, 9]
+
+
+def test_pages_of_events_miss_none_of_those_that_share_a_messageid() -> None:
+    shop = Shop()
+    for source in (CRM, WEB):
+        shop.send(source, order("o", userId="42"), order("p", userId="42"))
+
+    found, cursor = shop.view("user_id:42").events(1)
+    while cursor:
+        more, cursor = shop.view("user_id:42").events(1, cursor)
+        found += more
+
+    assert sorted((one["messageId"], one["source"]) for one in found) == sorted(
+        (id_, source.id) for id_ in "op" for source in (CRM, WEB)
+    )

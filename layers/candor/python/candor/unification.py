@@ -40,6 +40,8 @@ class Outcome:
     source: str
     outcome: str
     reason: str = ""
+    also: tuple[tuple[str, str], ...] = ()
+    """What became of parts of it: outcome and reason."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +71,7 @@ class _Event:
     party: _Party
     rule: Attribute | None
     dropped: str = ""
+    also: list[tuple[str, str]] = field(default_factory=list)
 
 
 def unify(
@@ -212,7 +215,8 @@ def _count(message: Json, found: list[Outcome], world: World) -> None:
     What is stored is counted as it is archived, once for each bundle.
     """
     dropped = [(one.outcome, one.reason) for one in found if one.outcome != "stored"]
-    counts = message.get("counts", {}) | outcomes.tally(dropped)
+    parts = [part for one in found for part in one.also]
+    counts = message.get("counts", {}) | outcomes.tally([*dropped, *parts])
     if counts:
         source, now = message["source"]["id"], world.clock()
         sent = [[event.get("raw"), event.get("id")] for event in message["events"]]
@@ -252,6 +256,7 @@ class _Unification:
             elif any(self._kept_out(one.key, event) for one in event.party.everyone):
                 event.dropped = "fenced"
         self._hear_signals()
+        self._heed_gpc()  # before anything is kept that it denies
         for event in self._remaining():
             allowed = self._allowed(event)
             if allowed or event.party.claim.device.key in self.said:
@@ -260,12 +265,14 @@ class _Unification:
                 event.dropped = event.dropped or "no_consent"
         self._hear_signals()  # without the events that turned out to be fenced
         self._record_signals()
-        self._heed_gpc()
         self._write_traits()
         self._write_bundles()
         seen = {one.key for event in self._remaining() for one in event.party.claim.ids}
         self._insist(lambda: self.graph.seen(seen), seen)
-        return [_outcome(event.sent, self.source["id"], event.dropped) for event in self.events]
+        return [
+            _outcome(event.sent, self.source["id"], event.dropped, event.also)
+            for event in self.events
+        ]
 
     def _go_on(self) -> None:
         if not self.more():
@@ -391,7 +398,9 @@ class _Unification:
             home, device = party.claim.home.key, party.claim.device.key
             for name, value in event.sent["traits"].items():
                 named = self.policy.traits.get(name)  # a policy may change while events wait
-                if named and self._may(party, named.purposes):
+                if not named or not self._may(party, named.purposes):
+                    event.also.append(("trait_dropped", "no_consent" if named else "not_in_policy"))
+                else:
                     fact = traits.Fact(
                         name,
                         value,
@@ -408,22 +417,30 @@ class _Unification:
             self._insist(lambda: traits.write(self.world, salts, facts), [])
 
     def _write_bundles(self) -> None:
-        """All valid events of a home, class and day name the bundle; those allowed are in it."""
-        groups: dict[tuple[str, str, int], list[_Event]] = {}
+        """All valid events of a home, class and day name the bundle; those allowed are in it.
+
+        What is proven and what is not lie in two.
+        """
+        groups: dict[tuple[str, str, int, bool], list[_Event]] = {}
         for event in self.events:
             if event.rule is None or event.sent["type"] in ("identify", "alias"):
                 continue
-            group = event.party.claim.home.key, event.rule.retention, event.sent["day"]
+            home, proven = event.party.claim.home.key, event.party.trust != "client"
+            group = home, event.rule.retention, event.sent["day"], proven
             groups.setdefault(group, []).append(event)
         puts = []
-        for (home, class_, _), group_events in groups.items():
+        for (home, class_, _, proven), group_events in groups.items():
             salt = self.graph.keys[home].salt
             for part in bundles.cut(group_events, lambda event: int(event.sent["size"])):
                 kept = [_stored(event) for event in part if not event.dropped]
                 if kept and salt:
-                    sort = bundles.sort_key(event.sent for event in part)
-                    source = self.source["id"]
-                    puts.append(bundles.put(self.world, home, salt, sort, class_, source, kept))
+                    source, sent = self.source["id"], (event.sent for event in part)
+                    sort = bundles.sort_key(sent, source, proven=proven)
+                    puts.append(
+                        bundles.put(
+                            self.world, home, salt, sort, class_, source, kept, proven=proven
+                        )
+                    )
         if puts:
             self.world.rows.put(puts)
 
@@ -433,9 +450,12 @@ class _Unification:
         insist(work, lambda: self.graph.load([*idkeys], [*pairs]))
 
 
-def _outcome(sent: Json, source: str, dropped: str) -> Outcome:
+def _outcome(
+    sent: Json, source: str, dropped: str, also: Iterable[tuple[str, str]] = ()
+) -> Outcome:
     name = "(unnamed)" if sent.get("unnamed") else sent["name"]
-    return Outcome(sent["type"], name, source, "dropped" if dropped else "stored", dropped)
+    outcome = "dropped" if dropped else "stored"
+    return Outcome(sent["type"], name, source, outcome, dropped, tuple(also))
 
 
 def _stored(event: _Event) -> Json:
