@@ -11,8 +11,8 @@ from tests.bench.accuracy.accuracy import compared
 from tests.bench.accuracy.matchers import Profile
 from tests.bench.accuracy.measures import measure
 from tests.bench.accuracy.rates import RATES, WRITTEN, Rates
-from tests.bench.accuracy.simulator import START, Json, Message, Sender, Year, simulate
-from tests.worlds import order, policy
+from tests.bench.accuracy.simulator import DAY, START, Json, Message, Sender, Year, simulate
+from tests.worlds import order, policy, says, sent
 
 ANN, BEN, CLEO = 0, 1, 2
 
@@ -77,6 +77,14 @@ def test_each_kind_of_sharing_is_there_and_known_as_such() -> None:
     assert not nobodys & year.owners.keys()
     sent_ = {event["messageId"] for one in year.messages for event in one.events}
     assert year.event_owners.keys() <= sent_
+
+
+def test_where_cookies_are_always_lost_no_two_people_have_the_same() -> None:
+    year = simulate(rates(cookie_lost=1, shared_tablet=1, junk_id=0), 60, 7)
+    cookies = [owners for name, owners in year.owners.items() if name.startswith("anonymous_id")]
+
+    assert {len(owners) for owners in cookies} == {1}
+    assert max(map(len, simulate(rates(shared_tablet=1), 60, 7).owners.values())) > 1
 
 
 @pytest.mark.parametrize("name", ["flat", "segment", "candor"])
@@ -210,6 +218,15 @@ def test_candors_profiles_are_what_its_readers_see() -> None:
 
     assert members(profiles) == of("user_id:u1 anonymous_id:a1 email:ann@example.com")
     assert {frozenset(one.events) for one in profiles} == of("m1 m2 m3")
+
+
+def test_what_retention_has_ended_counts_still() -> None:
+    page = sent("page", "m1", anonymousId="a1", context=says(analytics=True))
+    late = Message("website", START + 200 * DAY, [order("m2", anonymousId="a1")])
+
+    (profile,) = matchers.candor(Year(1, [*said(page), late]))
+
+    assert profile.events == {"m1", "m2"}
 
 
 def test_the_measure_tells_when_the_protection_is_broken() -> None:
