@@ -13,6 +13,9 @@ from cli.explanations import nearest
 from cli.places import Mistake, Path, Written
 
 ATTRIBUTES = ("identifiers", "traits", "events")
+NAMED = ("purposes", "retention", "identifiers")
+"""What is named by its name in keys, objects' names, paths and headers."""
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 ANYBODY = (
     *("42", "ann", "Ann Lee", "ann@example.com", "a.lee+shop@mail.example.org", "+41791234567"),
     *("0791234567", "507f191e810c19729de860ea", "0b3f7a1c-5a51-4d4e-9d0f-3a0d6a7f2b11", "x-9_Z"),
@@ -25,6 +28,7 @@ def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
     """`kinds` are the kinds of source."""
     policy = written.value
     checks = (
+        _names(policy),
         _unknown(policy),
         _unused(policy),
         _categories(policy),
@@ -41,6 +45,15 @@ def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
         _mapped(policy),
     )
     return [written.mistake(*told) for check in checks for told in check]
+
+
+def _names(policy: Any) -> Found:
+    """Names that become parts of keys, of objects' names and of paths."""
+    for section in NAMED:
+        for name in _mapping(policy, section):
+            if isinstance(name, str) and not NAME.fullmatch(name):
+                message = f"{name!r} cannot be part of a key or of an address"
+                yield (section, name), message, "Use letters, digits, `_` and `-`, 64 at most."
 
 
 def _unknown(policy: Any) -> Found:

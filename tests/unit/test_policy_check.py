@@ -78,6 +78,21 @@ EXPLAINED = {
         "`properties` is missing",
         "Add `properties: []`, with the names of what may be kept of it.",
     ),
+    "a class that cannot be part of a name": (
+        ("  transaction: 1095", "  transaction: 1095\n  eu/long: 30"),
+        "retention.eu/long",
+        "'eu/long' cannot be part of a key",
+        "Use letters, digits",
+    ),
+    "a purpose that no header can say": (
+        (
+            "  privacy_rights:\n",
+            "  größe:\n    {basis: contract, description: For a size.}\n  privacy_rights:\n",
+        ),
+        "purposes.größe",
+        "'größe' cannot be part of a key",
+        "Use letters, digits",
+    ),
     "days as text": (
         ("behaviour: 90", "behaviour: '90'"),
         "retention.behaviour",
