@@ -57,11 +57,11 @@ def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
         collected = collection.collect(
             body, kind, wiring.policy, now, keep_unnamed=keep, sender=source, gpc=gpc
         )
+        _hand_on(collected, body, source, now)
     except Refused as refused:
         if source:
-            _queue(collection.refusal(refused.code, sent, source, now))
+            _queue(collection.refusal(refused.code, source, now))
         raise
-    _hand_on(collected, body, source, now)
     return collected.answer()
 
 
@@ -85,10 +85,10 @@ def receive(request: Request) -> Answer:
     try:
         body = collection.parse(request.body)
         items = webhooks.items(wiring.policy, source.mapping, body, now)
+        collected = _import({"batch": items.events, "of": body}, source, items.refused)
     except Refused as refused:
-        _queue(collection.refusal(refused.code, request.body, source, now))
+        _queue(collection.refusal(refused.code, source, now))
         raise
-    collected = _import({"batch": items.events, "of": body}, source, items.refused)
     items.place(collected)
     return Answer(collected.answer())
 

@@ -26,7 +26,7 @@ from candor.ports import Key, Update
 from candor.stores.rules import LARGEST_MESSAGE
 from candor.transit import Transit
 from candor.unification import unify
-from tests.worlds import NOW, SHIPPED, WEB, Json, Shop, sent
+from tests.worlds import NOW, SHIPPED, WEB, Json, Shop, says, sent
 
 LARGEST_ANSWER = 6 * 1024 * 1024
 """Bytes that Lambda hands over. A larger one becomes a 502, and the SDK sends everything again."""
@@ -190,6 +190,16 @@ def test_equal_events_of_one_batch_stay_two() -> None:
     first, second = taken(event, event).events
 
     assert first["id"] != second["id"]
+
+
+def test_an_id_given_to_different_events_of_a_batch_is_told() -> None:
+    page = sent("page", "m", anonymousId="a", context=says(analytics=True))
+    others = [{**page, "properties": {"title": title}} for title in ("A", "B")]
+
+    (note,) = taken(page, page, *others).answer()["notes"]
+
+    assert (note["code"], note["indexes"]) == ("duplicate_message_id", [2, 3])
+    assert "messageId" in note["fix"]
 
 
 def test_without_a_message_id_and_a_time_every_event_is_another() -> None:

@@ -82,6 +82,8 @@ class Collected:
     notes: list[Json] = field(default_factory=list)
     names: set[Where] = field(default_factory=set)
     """What the policy does not name."""
+    all_named: bool = True
+    """Whether the sender gave each event an id, so that a retry can be told from a new request."""
 
     def answer(self) -> Json:
         """What the sender is told; `untold` counts what a long list leaves out."""
@@ -152,8 +154,11 @@ def collect(
     """
     reading = _Reading(body, policy, now, keep_unnamed, sender)
     collected, merged = reading.collected, 0
+    ids: dict[str, Json] = {}
     for index, sent in enumerate(_events(body, kind)):
         reading.index, reading.id = index, None
+        id_ = _own_id(sent)
+        collected.all_named = collected.all_named and id_ is not None
         try:
             if not isinstance(sent, dict):
                 raise _Refusal("not_an_object", "An event is a JSON object.")
@@ -170,6 +175,8 @@ def collect(
         else:
             if gpc:
                 event["gpc"] = True
+            if id_ is not None and ids.setdefault(id_, sent) != sent:
+                reading.note_duplicate()
             collected.events.append(event)
             collected.stripped += reading.stripped
             collected.notes += reading.notes
@@ -179,18 +186,19 @@ def collect(
 def message(collected: Collected, body: Json, source: Source, now: float) -> Json:
     """What goes to the queue: the events, who sent them when, and what was not taken.
 
-    That is to be counted. A request that is sent again says the same `once`.
+    That is to be counted. `once` names what is counted: a request that is sent again says the same
+    where it can be told from a new one, so that neither hides the other.
     """
     told = _envelope(collected.events, source, now)
     if counts := collected.counts():
-        told |= {"counts": counts, "names": sorted(collected.names), "once": _content(body)}
+        once = _content(body) if collected.all_named else uuid.uuid4().hex
+        told |= {"counts": counts, "names": sorted(collected.names), "once": once}
     return told
 
 
-def refusal(code: str, body: bytes, source: Source, now: float) -> Json:
+def refusal(code: str, source: Source, now: float) -> Json:
     """What goes to the queue where a request is refused as a whole: that it is to be counted."""
-    once = hashlib.sha256(body).hexdigest()[:32]
-    told = {"counts": {f"request_refused:{code}": 1}, "names": [], "once": once}
+    told = {"counts": {f"request_refused:{code}": 1}, "names": [], "once": uuid.uuid4().hex}
     return _envelope([], source, now) | told
 
 
@@ -290,6 +298,12 @@ class _Reading:
     def said(self, code: str, **more: Any) -> Json:
         """One entry of an answer, about the event that is being read."""
         return {"index": self.index, "messageId": self.id, "code": code, **more}
+
+    def note_duplicate(self) -> None:
+        """Say that an event's id was that of another one in its batch."""
+        message = "Another event of this batch has its messageId; only one of them will be shown."
+        fix = "Give every event a messageId of its own, such as a UUID."
+        self.notes.append(self.said("duplicate_message_id", message=message, fix=fix))
 
     def _name(self, sent: Json, type_: str) -> str:
         if type_ != "track":
@@ -492,10 +506,16 @@ def _shown(name: str) -> str:
     return _UNSAFE.sub("", name)[:NOTED_NAME]
 
 
+def _own_id(sent: object) -> str | None:
+    """The id that the sender gave an event, if it is one."""
+    given = sent.get("messageId") if isinstance(sent, dict) else None
+    fits = isinstance(given, str) and 0 < len(given) <= 256 and not _UNSAFE.search(given)
+    return given if fits else None
+
+
 def _message_id(sent: Json, index: int) -> str:
     """The client's; else a hash of the event and its place, if it is dated; else a random one."""
-    given = sent.get("messageId")
-    if isinstance(given, str) and 0 < len(given) <= 256 and not _UNSAFE.search(given):
+    if (given := _own_id(sent)) is not None:
         return given
     if sent.get("timestamp") or sent.get("originalTimestamp"):
         own = {name: value for name, value in sent.items() if name != "messageId"}
