@@ -26,7 +26,7 @@ from candor.ports import Key, Update
 from candor.stores.rules import LARGEST_MESSAGE
 from candor.transit import Transit
 from candor.unification import unify
-from tests.worlds import NOW, SHIPPED, WEB, Json, Shop, says, sent
+from tests.worlds import CRM, NOW, SHIPPED, WEB, Json, Shop, says, sent
 
 LARGEST_ANSWER = 6 * 1024 * 1024
 """Bytes that Lambda hands over. A larger one becomes a 502, and the SDK sends everything again."""
@@ -136,6 +136,30 @@ def test_a_client_clock_that_is_wrong_is_corrected() -> None:
 
     assert event["at"] == (NOW - hour) * 1000
     assert event["day"] == (NOW - 25 * hour) // DAY, "the day is the client's, so a retry keeps it"
+
+
+@pytest.mark.parametrize("sent_at", ["2060-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "soon", 7])
+def test_a_time_of_sending_that_cannot_be_loses_nothing_and_is_told(sent_at: Any) -> None:
+    shop = Shop()
+    event = sent("identify", "m", ago=3600, userId="42", traits={"name": "Ann"}, sentAt=sent_at)
+
+    (note,) = taken(event).notes
+    shop.send(CRM, event)
+
+    assert (note["code"], "sentAt" in note["message"]) == ("bad_sent_at", True)
+    assert one(event)["at"] == (NOW - 3600) * 1000
+    assert shop.read("user_id:42")["traits"]["name"]["value"] == "Ann"
+
+
+@pytest.mark.parametrize("years", [-1, 30])
+def test_a_clock_that_is_years_off_is_corrected_all_the_same(years: int) -> None:
+    behind = -years * 365 * DAY
+    event = sent("identify", "m", ago=behind + 60, userId="42", traits={"name": "Ann"})
+
+    collected = taken(event, sentAt=sent("page", "x", ago=behind)["timestamp"])
+
+    assert [event["at"] for event in collected.events] == [(NOW - 60) * 1000]
+    assert collected.notes == []
 
 
 @given(

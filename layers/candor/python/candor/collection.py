@@ -261,8 +261,9 @@ class _Reading:
         rule = self.policy.events.get(name, UNNAMED_EVENT)
         context = _object(sent, "context")
         ids = self._identifiers(sent, type_, context)
-        at, day = self._times(sent)
-        if self.policy.due(self.policy.retention[rule.retention], day * DAY) <= self.now:
+        days = self.policy.retention[rule.retention]
+        at, day = self._times(sent, days)
+        if self.policy.due(days, day * DAY) <= self.now:
             raise _Refusal("too_old", f"Events of class {rule.retention} this old are not kept.")
         self._strip(sent, _FIELDS.union(_AS_PROPERTIES.get(type_, ())), "fields", "")
         self._strip(context, self.policy.context_known, "context", "")
@@ -362,11 +363,13 @@ class _Reading:
             self._normal[name, value] = normal_form(self.policy, name, value)
         return self._normal[name, value]
 
-    def _times(self, sent: Json) -> tuple[int, int]:
+    def _times(self, sent: Json, days: int) -> tuple[int, int]:
         """When it happened by our clock, in epoch milliseconds, and its UTC day by the client's.
 
-        The first corrects a wrong client clock: receivedAt − (sentAt − originalTimestamp). Neither
-        is ever in the future.
+        The first corrects a wrong client clock: receivedAt − (sentAt − originalTimestamp), as
+        Segment does. However wrong the clock, both were read from it, so their difference is how
+        long the event waited: a day less than nothing, or more than the `days` that it is kept, is
+        no such wait, and `sentAt` is not believed. Neither time is ever in the future.
         """
         stated = sent.get("originalTimestamp") or sent.get("timestamp")
         if stated is None:
@@ -374,8 +377,14 @@ class _Reading:
         happened = _epoch(stated)
         if happened is None:
             raise _Refusal("bad_timestamp", "`timestamp` is not an ISO 8601 time.")
-        sent_at = _epoch(sent.get("sentAt") or self.batch_sent_at)
-        corrected = happened if sent_at is None else self.now - (sent_at - happened)
+        corrected, stated = happened, sent.get("sentAt") or self.batch_sent_at
+        sent_at = _epoch(stated)
+        if sent_at is not None and -DAY <= sent_at - happened <= days * DAY:
+            corrected = self.now - (sent_at - happened)
+        elif stated:
+            message = "`sentAt` is no time that this event can have been sent at, and was ignored."
+            fix = "Send it as an ISO 8601 time, by the same clock as `timestamp`."
+            self.notes.append(self.said("bad_sent_at", message=message, fix=fix))
         corrected = max(0.0, min(corrected, self.now))
         return int(corrected * 1000), int(min(happened, self.now) // DAY)
 
