@@ -85,11 +85,11 @@ class Collected:
     all_named: bool = True
     """Whether the sender gave each event an id, so that a retry can be told from a new request."""
 
-    def answer(self) -> Json:
-        """What the sender is told; `untold` counts what a long list leaves out."""
+    def answer(self, most: int = MOST_TOLD) -> Json:
+        """What the sender is told; `untold` counts what a list of more than `most` leaves out."""
         lists = {"refused": self.refused, "stripped": self.stripped, "notes": self._notes()}
-        told = {name: said[:MOST_TOLD] for name, said in lists.items() if said}
-        untold = {n: len(said) - MOST_TOLD for n, said in lists.items() if len(said) > MOST_TOLD}
+        told = {name: said[:most] for name, said in lists.items() if said}
+        untold = {n: len(said) - most for n, said in lists.items() if len(said) > most}
         return {"success": True, **told} | ({"untold": untold} if untold else {})
 
     def _notes(self) -> list[Json]:
