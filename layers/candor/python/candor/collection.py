@@ -285,7 +285,7 @@ class _Reading:
         }
         if rule is UNNAMED_EVENT:
             event["unnamed"] = True
-        if "identityProof" in context and self._proves(context["identityProof"], ids):
+        if self._proves(context.get("identityProof"), ids, sent.get("userId")):
             event["trust"] = "verified"
         self._note_consent(name, rule.purposes, consent)
         for trait in event["traits"]:
@@ -446,15 +446,19 @@ class _Reading:
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
 
-    def _proves(self, proof: object, ids: list[list[str]]) -> bool:
-        """Whether the event is its user's beyond doubt; tells why not."""
-        if self.sender is None or self.sender.trust != "client":
-            return False  # its word needs no proof
-        user = next((value for name, value in ids if name == "user_id"), None)
-        fault = proofs.fault(proof, self.sender.secret, user, self.now)
+    def _proves(self, proof: object, ids: list[list[str]], stated: object) -> bool:
+        """Whether the event is beyond doubt its user's, whose id is `stated`; tells why not."""
+        if proof is None or self.sender is None or self.sender.trust != "client":
+            return False  # a server's word needs no proof
+        spellings = {value for name, value in ids if name == "user_id"}
+        if spellings and isinstance(stated, str):
+            spellings.add(stated)
+        fault = proofs.fault(proof, self.sender.secret, spellings, self.now)
         if fault:
             note = f"{fault} The event counts as unproven."
             fix = "Let the shop's server make it for this user with the source's secret."
+            if self.sender.secret is None:
+                fix = f"Give the source one: `candor keys secret {self.sender.id}`."
             self.notes.append(self.said("bad_identity_proof", message=note, fix=fix))
         return not fault
 
