@@ -28,6 +28,7 @@ from candor.transit import Transit
 from candor.unification import unify
 from tests.worlds import CRM, NOW, SHIPPED, WEB, Json, Shop, says, sent
 
+PREFERENCES = "categoryPreferences"
 LARGEST_ANSWER = 6 * 1024 * 1024
 """Bytes that Lambda hands over. A larger one becomes a 502, and the SDK sends everything again."""
 
@@ -333,6 +334,55 @@ def test_only_true_grants(choice: Any) -> None:
     assert one(sent("page", "m", anonymousId="a", context=context))["consent"] == {
         "analytics": False
     }
+
+
+@pytest.mark.parametrize(
+    ("consent", "code", "names"),
+    [
+        ("yes", "bad_consent", ["context.consent"]),
+        ({PREFERENCES: ["analytics"]}, "bad_consent", [f"context.consent.{PREFERENCES}"]),
+        ({PREFERENCES: {"Analytics": "true"}}, "bad_consent", ["Analytics"]),
+        ({PREFERENCES: {"Statistik": True}}, "unknown_consent_category", ["Statistik"]),
+        ({PREFERENCES: {"a\nb": True}}, "unknown_consent_category", ["ab"]),
+    ],
+    ids=ascii,
+)
+def test_consent_that_cannot_count_is_told(consent: Any, code: str, names: list[str]) -> None:
+    event = sent("track", "m", userId="1", event="Signed Up", context={"consent": consent})
+
+    (note,) = taken(event).answer()["notes"]
+
+    assert (note["code"], note["names"]) == (code, names)
+    assert note["message"]
+    assert note["fix"]
+
+
+def test_traits_of_the_context_that_are_none_are_told() -> None:
+    collected = taken(sent("identify", "m", userId="1", context={"traits": "vip"}))
+
+    assert [(said["code"], said["name"]) for said in collected.stripped] == [
+        ("not_an_object", "context.traits")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("guest", "never names anybody"),
+        ("x" * 300, "more than 256"),
+        (42.5, "neither text"),
+        (" ", "blank"),
+        ("a\0b", "control"),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_an_id_that_names_nobody_beside_one_that_does_is_told(value: Any, why: str) -> None:
+    (note,) = taken(sent("identify", "m", userId=value, anonymousId="a1")).notes
+
+    assert (note["code"], note["name"]) == ("ignored_identifier", "userId")
+    assert why in note["message"]
+    assert str(value).strip() == "" or str(value) not in json.dumps(note)
+    assert taken(sent("identify", "m", userId="", anonymousId="a1")).notes == []
 
 
 def test_an_event_that_will_need_a_grant_says_so() -> None:

@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 from candor import minimise, proofs
 from candor.credentials import Source
 from candor.errors import Refused
-from candor.identifiers import normal_form
+from candor.identifiers import LONGEST, normal_form
 from candor.outcomes import Where, tally
 from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Policy
 from candor.strict_json import read_json
@@ -65,6 +65,7 @@ _AS_PROPERTIES = {
 """Fields of a call that are kept as properties of its event."""
 _OF_ONE = ("index", "messageId", "name")
 """What differs between notes that say the same."""
+AS_CHOICES = 'Send {"categoryPreferences": {"analytics": true}}, each true or false.'
 _GZIP = 16 + zlib.MAX_WBITS
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 _written = json.JSONEncoder(separators=(",", ":")).encode
@@ -353,7 +354,20 @@ class _Reading:
             raise _Refusal(
                 "no_identifier", "An event carries a `userId` or `anonymousId` that names somebody."
             )
+        self._note_ignored(sent, {name for name, _ in found})
         return [list(pair) for pair in found]
+
+    def _note_ignored(self, sent: Json, types: AbstractSet[str]) -> None:
+        """Say which id of the event names nobody, where others of these types do."""
+        for field_, type_ in (("userId", "user_id"), ("anonymousId", "anonymous_id")):
+            value = sent.get(field_)
+            if type_ in types or value is None or value == "":
+                continue
+            message = f"{_fault_of_id(value)} The event counts without it."
+            fix = "Send an id of your own for one person or device, or none."
+            self.notes.append(
+                self.said("ignored_identifier", name=field_, message=message, fix=fix)
+            )
 
     def _normal_form(self, name: str, value: object) -> str | None:
         """`identifiers.normal_form`, once for each value of a request."""
@@ -403,6 +417,9 @@ class _Reading:
 
     def _traits(self, sent: Json, type_: str, context: Json) -> Json:
         traits = _mapping(context.get("traits"))
+        if not isinstance(context.get("traits"), dict | None):
+            fix = "Send a JSON object."
+            self.stripped.append(self.said("not_an_object", name="context.traits", fix=fix))
         own = _object(sent, "traits")
         if type_ == "identify":
             traits = {**traits, **own}
@@ -440,11 +457,27 @@ class _Reading:
     def _consent(self, context: Json) -> dict[str, bool]:
         """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""
         consent = _mapping(context.get("consent"))
+        stated = consent.get("categoryPreferences")
+        for value, name in ((context.get("consent"), ""), (stated, ".categoryPreferences")):
+            if value is not None and not isinstance(value, dict):
+                message = "It is not a JSON object, and grants nothing."
+                self._note_of_consent("bad_consent", f"context.consent{name}", message, AS_CHOICES)
         choices: dict[str, bool] = {}
-        for category, choice in _mapping(consent.get("categoryPreferences")).items():
-            for purpose in self.policy.categories.get(category.strip().lower(), ()):
+        for category, choice in _mapping(stated).items():
+            purposes = self.policy.categories.get(category.strip().lower())
+            if purposes is None:
+                message = "The policy has no such category: neither grant nor denial counts."
+                fix = "Send a category of the policy, or add it under `consent_categories`."
+                self._note_of_consent("unknown_consent_category", category, message, fix)
+            elif not isinstance(choice, bool):
+                message = "Only true grants: what is neither true nor false counts as a denial."
+                self._note_of_consent("bad_consent", category, message, AS_CHOICES)
+            for purpose in purposes or ():
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
+
+    def _note_of_consent(self, code: str, name: str, message: str, fix: str) -> None:
+        self.notes.append(self.said(code, name=_shown(name), message=message, fix=fix))
 
     def _proves(self, proof: object, ids: list[list[str]], stated: object) -> bool:
         """Whether the event is beyond doubt its user's, whose id is `stated`; tells why not."""
@@ -517,6 +550,17 @@ def _mapping(value: object) -> Json:
 
 def _shown(name: str) -> str:
     return _UNSAFE.sub("", name)[:NOTED_NAME]
+
+
+def _fault_of_id(value: object) -> str:
+    """Why a value that `normal_form` made nothing of names nobody, without the value."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return "It is neither text nor a whole number."
+    if len(str(value).strip()) > LONGEST:
+        return f"It has more than {LONGEST} characters."
+    if _UNSAFE.search(str(value)) or not str(value).strip():
+        return "It is blank, or holds control or broken characters."
+    return "The policy says that such a value never names anybody."
 
 
 def _own_id(sent: object) -> str | None:
