@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from candor.collection import WITHOUT_PROPERTIES
 from candor.imports import NDJSON
 from cli.explanations import nearest
 from cli.places import Mistake, Path, Written
@@ -241,6 +242,10 @@ def _unreachable(policy: Any) -> Found:
         if isinstance(name, str) and name != name.strip():
             message = "no event is called that: names are trimmed when they come in"
             yield ("events", name), message, f"Write {name.strip()!r}."
+    for name in WITHOUT_PROPERTIES:
+        if _flat(_at(policy, "events", name, "properties") or []):
+            message = f"nothing is kept of the properties of an {name} call"
+            yield ("events", name, "properties"), message, "Leave it empty: [], and name traits."
 
 
 def _mapped(policy: Any) -> Found:

@@ -314,6 +314,25 @@ def test_a_track_call_needs_a_name_of_its_own(name: Any) -> None:
     assert len(refusals(sent("track", "m", userId="1", event=name), keep=True)) == 1
 
 
+def test_a_track_call_with_a_calls_name_is_told_so_and_is_no_unknown_name() -> None:
+    collected = taken(sent("track", "m", userId="1", event="identify"))
+
+    (said,) = collected.refused
+    assert said["code"] == "bad_event_name"
+    assert "policy" not in said["message"], "which names it"
+    assert collected.names == set()
+
+
+def test_properties_of_an_identify_call_are_said_to_be_traits() -> None:
+    collected = taken(sent("identify", "m", userId="1", properties={"zz": 1}))
+
+    (said,) = collected.stripped
+    assert said["name"] == "properties.zz"
+    assert "trait" in said["fix"]
+    assert "policy.yaml" not in said["fix"]
+    assert collected.names == set(), "no entry of the policy would keep it"
+
+
 # Consent in the event.
 
 

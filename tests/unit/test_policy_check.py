@@ -243,6 +243,12 @@ EXPLAINED = {
         "no event is called that",
         "Write 'Product Reviewed'.",
     ),
+    "properties that nothing keeps": (
+        ("identify: {<<: *account, properties: []}", "identify: {<<: *account, properties: [zz]}"),
+        "events.identify.properties",
+        "nothing is kept of the properties of an identify call",
+        "name traits",
+    ),
     "a property named twice": (
         (
             "properties: [cart_id, products]}\n  Coupon",

@@ -63,6 +63,8 @@ _AS_PROPERTIES = {
     "group": ("groupId",),
 }
 """Fields of a call that are kept as properties of its event."""
+WITHOUT_PROPERTIES = ("identify", "alias")
+"""Types of events whose properties nothing keeps, whatever the policy names."""
 _OF_ONE = ("index", "messageId", "name")
 """What differs between notes that say the same."""
 AS_CHOICES = 'Send {"categoryPreferences": {"analytics": true}}, each true or false.'
@@ -320,11 +322,14 @@ class _Reading:
             raise _Refusal(
                 "bad_event_name", "An event's name holds no control or broken characters."
             )
+        if name in TYPES:
+            text = f"{name!r} is a call of its own, and no track call's event: give it another."
+            raise _Refusal("bad_event_name", text)
         days = self.policy.retention[UNNAMED]
         shown = _shown(name)
         fix = f"Add {shown!r} under `events` in policy.yaml, with purposes and retention."
         self.collected.names.add(("events", "", name))
-        if not self.keep_unnamed or name in TYPES:
+        if not self.keep_unnamed:
             raise _Refusal("not_in_policy", f"The policy names no event {shown!r}. {fix}")
         kept = f"{days} day under purpose service (local configuration only)"
         self.notes.append(self.said("not_in_policy", name=shown, kept=kept, fix=fix))
@@ -524,11 +529,15 @@ class _Reading:
         place = f"events.{event!r}.properties" if event else where
         place = "properties or traits" if place == "fields" else place
         fix = f"Add it under {place} in policy.yaml."
+        kept = event not in WITHOUT_PROPERTIES
+        if not kept:
+            fix = f"Send it as a trait of an identify call: an {event} call keeps no properties."
         prefix = "" if where == "fields" else f"{where}."
         for name in sent:
             if name not in known and sent[name] is not None:
                 self._tell_stripped(prefix + _shown(name), fix)
-                self.collected.names.add((where, event, name))
+                if kept:
+                    self.collected.names.add((where, event, name))
         return True
 
     def _tell_stripped(self, name: str, fix: str) -> None:
