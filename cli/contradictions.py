@@ -10,6 +10,7 @@ from typing import Any
 
 from candor.collection import WITHOUT_PROPERTIES
 from candor.imports import NDJSON
+from cli import patterns
 from cli.explanations import nearest
 from cli.places import Mistake, Path, Written
 
@@ -22,6 +23,11 @@ ANYBODY = (
     *("0791234567", "507f191e810c19729de860ea", "0b3f7a1c-5a51-4d4e-9d0f-3a0d6a7f2b11", "x-9_Z"),
 )
 """Values that name somebody, in every shape that identifiers have."""
+UNDENIABLE = ("contract", "legal_obligation")
+"""Legal bases that neither need consent nor end with a denial."""
+READ = ("consent", "identityProof", "traits")
+"""Parts of an event's context that collection reads by these names."""
+NAMELESS = "nothing is called that: the name is empty"
 Found = Iterator[tuple[Path, str, str]]
 
 
@@ -37,9 +43,11 @@ def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
         _too_short(policy),
         _never_stale(policy),
         _ranks(policy),
+        _hanging(policy),
         _blocking(policy),
         _places(policy),
         _context(policy),
+        _read(policy),
         _sources(policy, kinds),
         _repeated(policy),
         _unreachable(policy),
@@ -72,8 +80,12 @@ def _unknown(policy: Any) -> Found:
                 path = ("consent_categories", category, index)
                 yield path, f"no purpose {name!r}", nearest(name, purposes)
     for index, name in _texts(policy.get("gpc")):
+        basis = _at(purposes, name, "basis")
         if name not in purposes:
             yield ("gpc", index), f"no purpose {name!r}", nearest(name, purposes)
+        elif basis in UNDENIABLE:
+            message = f"it changes nothing: `{name}` rests on {basis}, which no signal takes away"
+            yield ("gpc", index), message, "Remove it."
 
 
 def _unused(policy: Any) -> Found:
@@ -153,6 +165,17 @@ def _ranks(policy: Any) -> Found:
             ranked[rank] = str(name)
 
 
+def _hanging(policy: Any) -> Found:
+    everywhere: Path = ("never_identifiers",)
+    lists = [(everywhere, _at(policy, "never_identifiers"))]
+    lists += [(("identifiers", name, "never"), rule.get("never")) for name, rule in _rules(policy)]
+    for path, listed in lists:
+        for index, text in _texts(listed):
+            if patterns.may_hang(text):
+                message = "this repeats what repeats itself, and may take for ever on some values"
+                yield (*path, index), message, "Take one repetition away: (a+)+ is a+."
+
+
 def _blocking(policy: Any) -> Found:
     """Patterns that leave nobody: each by itself, or all of a type together."""
     everywhere = []
@@ -212,6 +235,15 @@ def _context(policy: Any) -> Found:
             first.setdefault(name, str(part))
 
 
+def _read(policy: Any) -> Found:
+    context = _mapping(policy, "context")
+    there = {name for part in ("keep", "use") for _, name in _texts(context.get(part))}
+    for name in READ if context else ():
+        if name not in there:
+            message = f"`{name}` is missing, and it is read whatever stands here"
+            yield ("context", "use"), message, "Add it, so that this file says what happens."
+
+
 def _sources(policy: Any, kinds: Sequence[str]) -> Found:
     listed = _mapping(policy, "sources").get("priority")
     if not isinstance(listed, list):
@@ -238,6 +270,12 @@ def _repeated(policy: Any) -> Found:
 
 
 def _unreachable(policy: Any) -> Found:
+    for section in ("traits", "events"):
+        if "" in _mapping(policy, section):
+            yield (section, ""), NAMELESS, "Remove it, or give it a name."
+    for path, entry in _attributes(policy):
+        if "properties" in entry and "" in _flat(entry["properties"]):
+            yield (*path, "properties"), NAMELESS, "Remove it, or give it a name."
     for name in _mapping(policy, "events"):
         if isinstance(name, str) and name != name.strip():
             message = "no event is called that: names are trimmed when they come in"
@@ -249,14 +287,20 @@ def _unreachable(policy: Any) -> Found:
 
 
 def _mapped(policy: Any) -> Found:
-    """A mapping that brings what would be stripped."""
+    """A mapping that brings what would be stripped, or nobody."""
     events, traits = _mapping(policy, "events"), _mapping(policy, "traits")
+    naming = {"userId", "anonymousId"}
+    naming.update(place for _, rule in _rules(policy) for _, place in _texts(rule.get("from")))
     categories = {str(name).lower(): name for name in _mapping(policy, "consent_categories")}
     for section in ("imports", "webhooks"):
         for name, mapping in _mapping(policy, section).items():
             if (section, name) == ("imports", NDJSON):
                 message = "files of events are called that, which need no mapping"
                 yield (section, name), message, "Give it another name."
+            targets = [str(one).partition(":")[0] for one in _mapping(mapping, "map").values()]
+            if targets and naming.isdisjoint(targets):
+                message = "no value names anybody, so that everything would be refused"
+                yield (section, name, "map"), message, f"Map one to {', '.join(sorted(naming))}."
             event = _at(mapping, "event") or _at(mapping, "type") or "identify"
             if event not in events:
                 path = (section, name, "event")
@@ -323,6 +367,8 @@ def _numbers(found: dict[Any, Any]) -> dict[str, int]:
 
 
 def _compiled(text: str) -> re.Pattern[str] | None:
+    if patterns.may_hang(text):
+        return None
     try:
         return re.compile(text, re.IGNORECASE)
     except re.error:
