@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from candor.collection import WITHOUT_PROPERTIES
+from candor.consent import UNDENIABLE
 from candor.imports import NDJSON
 from cli import patterns
 from cli.explanations import nearest
@@ -23,8 +24,6 @@ ANYBODY = (
     *("0791234567", "507f191e810c19729de860ea", "0b3f7a1c-5a51-4d4e-9d0f-3a0d6a7f2b11", "x-9_Z"),
 )
 """Values that name somebody, in every shape that identifiers have."""
-UNDENIABLE = ("contract", "legal_obligation")
-"""Legal bases that neither need consent nor end with a denial."""
 READ = ("consent", "identityProof", "traits")
 """Parts of an event's context that collection reads by these names."""
 NAMELESS = "nothing is called that: the name is empty"

@@ -358,8 +358,8 @@ def test_only_true_grants(choice: Any) -> None:
 @pytest.mark.parametrize(
     ("consent", "code", "names"),
     [
-        ("yes", "bad_consent", ["context.consent"]),
-        ({PREFERENCES: ["analytics"]}, "bad_consent", [f"context.consent.{PREFERENCES}"]),
+        ("yes", "bad_consent", ["consent"]),
+        ({PREFERENCES: ["analytics"]}, "bad_consent", [PREFERENCES]),
         ({PREFERENCES: {"Analytics": "true"}}, "bad_consent", ["Analytics"]),
         ({PREFERENCES: {"Statistik": True}}, "unknown_consent_category", ["Statistik"]),
         ({PREFERENCES: {"a\nb": True}}, "unknown_consent_category", ["ab"]),

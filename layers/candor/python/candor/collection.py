@@ -67,7 +67,6 @@ WITHOUT_PROPERTIES = ("identify", "alias")
 """Types of events whose properties nothing keeps, whatever the policy names."""
 _OF_ONE = ("index", "messageId", "name")
 """What differs between notes that say the same."""
-AS_CHOICES = 'Send {"categoryPreferences": {"analytics": true}}, each true or false.'
 _GZIP = 16 + zlib.MAX_WBITS
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 _written = json.JSONEncoder(separators=(",", ":")).encode
@@ -461,28 +460,29 @@ class _Reading:
 
     def _consent(self, context: Json) -> dict[str, bool]:
         """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""
-        consent = _mapping(context.get("consent"))
-        stated = consent.get("categoryPreferences")
-        for value, name in ((context.get("consent"), ""), (stated, ".categoryPreferences")):
-            if value is not None and not isinstance(value, dict):
-                message = "It is not a JSON object, and grants nothing."
-                self._note_of_consent("bad_consent", f"context.consent{name}", message, AS_CHOICES)
+        stated = _mapping(context.get("consent")).get("categoryPreferences")
+        for value, name in ((context.get("consent"), "consent"), (stated, "categoryPreferences")):
+            if not isinstance(value, dict | None):
+                self._note_bad_consent(name, "It is not a JSON object, and grants nothing.")
         choices: dict[str, bool] = {}
         for category, choice in _mapping(stated).items():
             purposes = self.policy.categories.get(category.strip().lower())
             if purposes is None:
                 message = "The policy has no such category: neither grant nor denial counts."
                 fix = "Send a category of the policy, or add it under `consent_categories`."
-                self._note_of_consent("unknown_consent_category", category, message, fix)
+                name = _shown(category)
+                note = self.said("unknown_consent_category", name=name, message=message, fix=fix)
+                self.notes.append(note)
             elif not isinstance(choice, bool):
                 message = "Only true grants: what is neither true nor false counts as a denial."
-                self._note_of_consent("bad_consent", category, message, AS_CHOICES)
+                self._note_bad_consent(category, message)
             for purpose in purposes or ():
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
 
-    def _note_of_consent(self, code: str, name: str, message: str, fix: str) -> None:
-        self.notes.append(self.said(code, name=_shown(name), message=message, fix=fix))
+    def _note_bad_consent(self, name: str, message: str) -> None:
+        fix = 'Send {"categoryPreferences": {"analytics": true}}, each true or false.'
+        self.notes.append(self.said("bad_consent", name=_shown(name), message=message, fix=fix))
 
     def _proves(self, proof: object, ids: list[list[str]], stated: object) -> bool:
         """Whether the event is beyond doubt its user's, whose id is `stated`; tells why not."""
