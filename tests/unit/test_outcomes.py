@@ -140,7 +140,9 @@ def test_clean_traffic_costs_no_count() -> None:
         "user 1234567",
         "born 1987",
         "x" * 65,
-        "ключ",
+        "030 123 45 67",
+        "12.05.87",
+        "٠١٢٣ x",
         "a\nb",
         "a\tb",
         "",
@@ -159,6 +161,16 @@ def test_a_name_that_may_be_somebodys_data_is_counted_and_not_kept(hostile: str)
     assert named(shop) == set()
     assert "stripped:not_in_policy" in counted(shop)
     assert hostile.strip() == "" or hostile not in repr(shop.rows.held("counts"))
+
+
+@pytest.mark.parametrize(
+    "name", ["größe", "gro\u0308\u00dfe", "ключ", "顧客区分", "2fa_enabled", "3D Secure"], ids=ascii
+)
+def test_a_name_in_letters_of_any_script_is_kept(name: str) -> None:
+    shop = Shop()
+    shop.unify(message(sent("track", "t", userId="1", event="Signed Up", properties={name: 1})))
+
+    assert named(shop) == {("properties", "Signed Up", name)}
 
 
 def test_no_more_names_than_200_a_source_and_day() -> None:
