@@ -101,7 +101,10 @@ class Note(BaseModel):
     code: str
     indexes: list[int]
     fix: str
-    names: Annotated[list[str], Field(description="of events, and of traits as traits.NAME")] = []
+    names: Annotated[
+        list[str],
+        Field(description="of events, traits (traits.NAME), fields or consent categories"),
+    ] = []
     kept: str = ""
     message: str = ""
     purposes: list[str] = []

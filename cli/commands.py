@@ -118,7 +118,10 @@ def parser() -> argparse.ArgumentParser:
     action(keys, "list", "List the keys, without their secrets.", "keys")
     secret = action(keys, "secret", "Share a secret with a source; it is shown this once.", "keys")
     secret.add_argument("id", help="as `candor keys list` shows it")
-    secret.add_argument("--value", help="one that the source has already, such as an app secret")
+    secret.add_argument(
+        "--value",
+        help="one that the source has already, such as an app secret; of 16 characters or more",
+    )
     revoke = action(keys, "revoke", "Make a key invalid.", "keys")
     revoke.add_argument("id", help="as `candor keys list` shows it")
 

@@ -3,21 +3,32 @@
 It reads what is written, shape or no shape, so that every mistake is told at once.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from candor.collection import WITHOUT_PROPERTIES
+from candor.consent import UNDENIABLE
 from candor.imports import NDJSON
 from cli import identifier_rules, shapes
 from cli.explanations import nearest
 from cli.places import Mistake, Path, Written
 from cli.shapes import Found
 
+NAMED = ("purposes", "retention", "identifiers")
+"""What is named by its name in keys, objects' names, paths and headers."""
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+READ = ("consent", "identityProof", "traits")
+"""Parts of an event's context that collection reads by these names."""
+NAMELESS = "nothing is called that: the name is empty"
+
 
 def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
     """`kinds` are the kinds of source."""
     policy = written.value
     checks = (
+        _names(policy),
         _unknown(policy),
         _unused(policy),
         _categories(policy),
@@ -26,12 +37,22 @@ def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
         _never_stale(policy),
         identifier_rules.find(policy),
         _context(policy),
+        _read(policy),
         _sources(policy, kinds),
         _repeated(policy),
         _unreachable(policy),
         _mapped(policy),
     )
     return [written.mistake(*told) for check in checks for told in check]
+
+
+def _names(policy: Any) -> Found:
+    """Names that become parts of keys, of objects' names and of paths."""
+    for section in NAMED:
+        for name in shapes.mapping(policy, section):
+            if isinstance(name, str) and not NAME.fullmatch(name):
+                message = f"{name!r} cannot be part of a key or of an address"
+                yield (section, name), message, "Use letters, digits, `_` and `-`, 64 at most."
 
 
 def _unknown(policy: Any) -> Found:
@@ -49,8 +70,12 @@ def _unknown(policy: Any) -> Found:
                 path = ("consent_categories", category, index)
                 yield path, f"no purpose {name!r}", nearest(name, purposes)
     for index, name in shapes.texts(policy.get("gpc")):
+        basis = shapes.at(purposes, name, "basis")
         if name not in purposes:
             yield ("gpc", index), f"no purpose {name!r}", nearest(name, purposes)
+        elif basis in UNDENIABLE:
+            message = f"it changes nothing: `{name}` rests on {basis}, which no signal takes away"
+            yield ("gpc", index), message, "Remove it."
 
 
 def _unused(policy: Any) -> Found:
@@ -133,6 +158,15 @@ def _context(policy: Any) -> Found:
             first.setdefault(name, str(part))
 
 
+def _read(policy: Any) -> Found:
+    context = shapes.mapping(policy, "context")
+    there = {name for part in ("keep", "use") for _, name in shapes.texts(context.get(part))}
+    for name in READ if context else ():
+        if name not in there:
+            message = f"`{name}` is missing, and it is read whatever stands here"
+            yield ("context", "use"), message, "Add it, so that this file says what happens."
+
+
 def _sources(policy: Any, kinds: Sequence[str]) -> Found:
     listed = shapes.mapping(policy, "sources").get("priority")
     if not isinstance(listed, list):
@@ -159,21 +193,41 @@ def _repeated(policy: Any) -> Found:
 
 
 def _unreachable(policy: Any) -> Found:
+    for section in ("traits", "events"):
+        if "" in shapes.mapping(policy, section):
+            yield (section, ""), NAMELESS, "Remove it, or give it a name."
+    for path, entry in shapes.attributes(policy):
+        if "properties" in entry and "" in shapes.flat(entry["properties"]):
+            yield (*path, "properties"), NAMELESS, "Remove it, or give it a name."
     for name in shapes.mapping(policy, "events"):
         if isinstance(name, str) and name != name.strip():
             message = "no event is called that: names are trimmed when they come in"
             yield ("events", name), message, f"Write {name.strip()!r}."
+    for name in WITHOUT_PROPERTIES:
+        if shapes.flat(shapes.at(policy, "events", name, "properties") or []):
+            message = f"nothing is kept of the properties of an {name} call"
+            yield ("events", name, "properties"), message, "Leave it empty: [], and name traits."
 
 
 def _mapped(policy: Any) -> Found:
-    """A mapping that brings what would be stripped."""
+    """A mapping that brings what would be stripped, or nobody."""
     events, traits = shapes.mapping(policy, "events"), shapes.mapping(policy, "traits")
+    naming = {"userId", "anonymousId"}
+    naming.update(
+        place for _, rule in shapes.rules(policy) for _, place in shapes.texts(rule.get("from"))
+    )
     categories = {str(name).lower(): name for name in shapes.mapping(policy, "consent_categories")}
     for section in ("imports", "webhooks"):
         for name, mapping in shapes.mapping(policy, section).items():
             if (section, name) == ("imports", NDJSON):
                 message = "files of events are called that, which need no mapping"
                 yield (section, name), message, "Give it another name."
+            targets = [
+                str(one).partition(":")[0] for one in shapes.mapping(mapping, "map").values()
+            ]
+            if targets and naming.isdisjoint(targets):
+                message = "no value names anybody, so that everything would be refused"
+                yield (section, name, "map"), message, f"Map one to {', '.join(sorted(naming))}."
             event = shapes.at(mapping, "event") or shapes.at(mapping, "type") or "identify"
             if event not in events:
                 path = (section, name, "event")

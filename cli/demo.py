@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
 
-from cli import journey, running, show
+from cli import journey, policy, running, show
 from cli.api import Api
 from cli.first_keys import source_names
 from cli.problem import Problem
@@ -24,6 +24,11 @@ WITHHELD_FOR = "marketing"
 def run(options: argparse.Namespace, screen: Screen) -> int:
     started = time.monotonic()
     target = choose(options.endpoint_url, options.config_env)
+    if WITHHELD_FOR not in policy.read(ROOT / "policy.yaml")["purposes"]:
+        raise Problem(
+            f"policy.yaml has no purpose `{WITHHELD_FOR}`, whose limits the demo shows.",
+            "`make up` brings the stack up without the journey.",
+        )
     brought = running.up(target, screen)
     screen.note(f"The stack is up, after {brought.seconds:.0f} s")
     api = Api(brought.stack)

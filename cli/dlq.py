@@ -93,7 +93,7 @@ def redrive(options: argparse.Namespace, screen: Screen) -> int:
             f"What failed in {queue.name} did not come from a queue, so it has none to go back to.",
             "docs/operations.md says what to do instead.",
         )
-    told: Json = {"queue": queue.name, "moved": 0, "came_back": None, "waiting": None}
+    told: Json = {"queue": queue.name, "moved": 0, "failed_since": None, "waiting": None}
     try:
         before = depth(clients, queue.url)
         if options.dry_run:
@@ -107,8 +107,8 @@ def redrive(options: argparse.Namespace, screen: Screen) -> int:
         if told["moved"] and options.wait:
             with screen.progress("Waiting until they are through") as progress:
                 told["waiting"] = settled(clients, queue.source, options.wait, progress)
-            came_back = depth(clients, queue.url) - (before - told["moved"])
-            told["came_back"] = max(0, came_back)
+            since = depth(clients, queue.url) - (before - told["moved"])
+            told["failed_since"] = max(0, since)
     except AwsError as error:
         raise explained(error, "Moving messages") from None
     except KeyboardInterrupt:
@@ -119,12 +119,16 @@ def redrive(options: argparse.Namespace, screen: Screen) -> int:
             f"{told['waiting']} still wait in {queue.name} after {options.wait} s: each is tried "
             "eight times before it fails again. `candor dlq list` shows what comes back."
         )
-    if told["came_back"]:
-        screen.warn(f"{told['came_back']} came back: `candor dlq list` shows why.")
-    elif told["came_back"] == 0 and not told["waiting"]:
+    if told["failed_since"]:
+        # SQS gives what is moved another id, and unify sends what fails on in parts.
+        screen.warn(
+            f"{told['failed_since']} failed since then: what came back, or others that failed "
+            "meanwhile. `candor dlq list` shows why."
+        )
+    elif told["failed_since"] == 0 and not told["waiting"]:
         screen.note("None came back.")
     screen.answer(told)
-    return 1 if told["came_back"] or told["waiting"] else 0
+    return 1 if told["failed_since"] or told["waiting"] else 0
 
 
 def dead_letters(stack: Mapping[str, Any]) -> Iterator[DeadLetters]:

@@ -25,6 +25,7 @@ WRITE = {
     "a mapping of names": "Write `name: value`, one on a line, indented below it.",
 }
 ESCAPE = r"Escape what is meant literally: \. \( \[ \+"
+SLUG = "Use small letters, digits and `_`, beginning with a letter."
 BASES = "consent, contract, legal_obligation or legitimate_interest"
 ADD = {
     "sensitivity": "Add `sensitivity: personal` (or special: health, belief, origin …; or none).",
@@ -41,12 +42,23 @@ ADD = {
 def explain(error: Mapping[str, Any], written: Written, model: type[BaseModel]) -> Mistake:
     """One of pydantic's errors about what is written there, as that model takes it."""
     path: Path = error["loc"]
-    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    kind, given = error["type"], error["input"]
     if path and path[-1] == "[key]":
-        place = written.spelling(path[:-2], given)
-        return written.mistake(place, f"YAML takes this name for {shown(given)}", "Quote the name.")
+        path = path[:-1]
+        if kind in WORDS:
+            place = written.spelling(path[:-1], given)
+            message = f"YAML takes this name for {shown(given)}"
+            return written.mistake(place, message, "Quote the name.")
     if "properties" in path[:-1]:
         path = path[: path.index("properties") + 1]  # lists within lists count differently
+    return written.mistake(path, *_said(error, path, written, model))
+
+
+def _said(
+    error: Mapping[str, Any], path: Path, written: Written, model: type[BaseModel]
+) -> tuple[str, str]:
+    """What is wrong at that place, and what to do about it."""
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
     match kind:
         case "missing":
             name = str(path[-1])
@@ -71,6 +83,8 @@ def explain(error: Mapping[str, Any], written: Written, model: type[BaseModel]) 
                 f"{shown(given)} is too {'small' if least else 'large'}",
                 (f"{'At least' if least else 'At most'} {bound}{' days' if _days(path) else ''}."),
             )
+        case "string_pattern_mismatch":
+            said = f"{shown(given)} is no name for it", SLUG
         case "value_error":
             regex = "expression" in str(context["error"])
             said = str(context["error"]), ESCAPE if regex else ""
@@ -79,7 +93,7 @@ def explain(error: Mapping[str, Any], written: Written, model: type[BaseModel]) 
             said = f"it should be {wanted}, and is {shown(given)}", WRITE.get(wanted, "")
         case _:
             said = error["msg"], ""
-    return written.mistake(path, *said)
+    return said
 
 
 def nearest(given: object, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from candor.spelling import NO_REGION, Normaliser, spell
-from cli import shapes
+from cli import patterns, shapes
 from cli.explanations import nearest, shown
 from cli.places import Path
 from cli.shapes import Found
@@ -26,6 +26,7 @@ def find(policy: Any) -> Found:
     yield from _ranks(policy)
     yield from _devices(policy)
     yield from _regions(policy)
+    yield from _hanging(policy)
     yield from _blocking(policy)
     yield from _unmet(policy)
     yield from _places(policy)
@@ -83,6 +84,19 @@ def _countries() -> set[str]:
     from phonenumbers import SUPPORTED_REGIONS  # only where there is a rule for phone numbers
 
     return set(SUPPORTED_REGIONS)
+
+
+def _hanging(policy: Any) -> Found:
+    everywhere: Path = ("never_identifiers",)
+    lists = [(everywhere, shapes.at(policy, "never_identifiers"))]
+    lists += [
+        (("identifiers", name, "never"), rule.get("never")) for name, rule in shapes.rules(policy)
+    ]
+    for path, listed in lists:
+        for index, text in shapes.texts(listed):
+            if patterns.may_hang(text):
+                message = "this repeats what repeats itself, and may take for ever on some values"
+                yield (*path, index), message, "Take one repetition away: (a+)+ is a+."
 
 
 def _blocking(policy: Any) -> Found:

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,8 @@ LONGEST_WAIT = 60
 RETRIED = {429, 500, 502, 503, 504}
 TOLD = 20
 """Lines of a summary."""
+MOST_ENTRIES = sys.maxsize
+"""Of what a policy says here, of which nothing need be left out as of an answer's lists."""
 
 Json = dict[str, Any]
 Send = Callable[[list[Json]], Json]
@@ -52,13 +55,17 @@ class Said:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of what was read."""
+    """What became of a file's lines from `begin` on: an import that was stopped goes on there."""
 
-    events: int = 0
+    begin: int
     rejected: Counter[str] = field(default_factory=Counter)
+    """Of all that is read, the lines before `begin` included."""
+    events: int = 0
     said: dict[tuple[str, str], Said] = field(default_factory=dict)
     """Of stripped names and notes, by what became of them and what to do."""
     examples: list[Json] = field(default_factory=list)
+    untold: int = 0
+    """How often something was stripped or noted that the API did not say more of."""
 
     def add(self, chunk: Chunk, answer: Json) -> None:
         self.events += len(chunk.events) - len(answer.get("refused", []))
@@ -66,6 +73,7 @@ class Summary:
         self.examples += [one.told() for one in chunk.rejected][: TOLD - len(self.examples)]
         for one in [*answer.get("stripped", []), *answer.get("notes", [])]:
             self.said.setdefault((show.became(one), one.get("fix", "")), Said()).add(one)
+        self.untold += sum(answer.get("untold", {}).values())
 
     def most_said(self) -> list[tuple[str, str, Said]]:
         said = [(what, fix, said) for (what, fix), said in self.said.items()]
@@ -75,6 +83,8 @@ class Summary:
         return {
             "events": self.events,
             "rejected": dict(self.rejected),
+            "from_line": self.begin,
+            "untold": self.untold,
             "examples": self.examples,
             "said": [
                 {"names": list(said.names), "what": what, "fix": fix, "times": said.times}
@@ -168,7 +178,7 @@ def _try(
 ) -> int:
     """Say what would become of it, by the policy as it is here. Sends nothing."""
     rules, keep = Policy.of(policy.read(ROOT / "policy.yaml")), options.config_env == "local"
-    summary = Summary()
+    summary = Summary(reading.start.line)
     with screen.bar(f"Trying {file.path.name}", file.size) as bar:
         for chunk in imports.chunks(
             reading, file.blocks(reading.start.offset), reading.start, as_of
@@ -176,7 +186,7 @@ def _try(
             body, now = {"batch": chunk.events}, time.time()
             found = collection.collect(body, "batch", rules, now, keep_unnamed=keep)
             chunk.refuse(found.refused)
-            summary.add(chunk, found.answer())
+            summary.add(chunk, found.answer(most=MOST_ENTRIES))
             bar(file.taken, f"line {chunk.end.line}")
     screen.note(
         f"{summary.events} would be sent, {summary.rejected.total()} rejected. Nothing was."
@@ -206,7 +216,7 @@ def _import(
     if done.place != reading.start:
         screen.note(f"Going on from line {done.line}.")
     rejected = RejectedLines(file.path, done.rejected_bytes, layout.encoding if layout else "utf-8")
-    summary = Summary()
+    summary = Summary(done.line, Counter(done.codes))
     try:
         with screen.bar(f"Importing {file.path.name}", file.size) as bar:
             blocks = file.blocks(done.offset)
@@ -219,6 +229,7 @@ def _import(
                     done.events + len(chunk.events) - len(answer["refused"]),
                     done.rejected + len(chunk.rejected),
                     rejected.add(chunk.rejected),
+                    dict(summary.rejected),
                 )
                 bookmark.write(done)
                 bar(file.taken, f"line {done.line}, {done.rejected} rejected")
@@ -233,6 +244,8 @@ def _import(
         rejected.close()
     bookmark.remove()
     screen.note(f"{done.events} sent, {done.rejected} rejected.")
+    if (summary.said or summary.rejected) and summary.begin != reading.start.line:
+        screen.note(f"What follows was said of the lines from {summary.begin} on.")
     _show(screen, summary)
     where = str(rejected.path) if done.rejected else None
     if where:
@@ -251,7 +264,7 @@ def send(api: Api, events: list[Json], sleep: Callable[[float], None] = time.sle
 
     A batch that is refused as a whole is sent in halves, so that one event is found out.
     """
-    told: Json = {"refused": [], "stripped": [], "notes": []}
+    told: Json = {"refused": [], "stripped": [], "notes": [], "untold": {}}
     if not events:
         return told
     try:
@@ -265,10 +278,11 @@ def send(api: Api, events: list[Json], sleep: Callable[[float], None] = time.sle
         half = len(events) // 2
         for begin, part in ((0, events[:half]), (half, events[half:])):
             said = send(api, part, sleep)
-            for name, ones in told.items():
-                ones += [_moved(one, begin) for one in said[name]]
+            for name in ("refused", "stripped", "notes"):
+                told[name] += [_moved(one, begin) for one in said[name]]
+            told["untold"] = dict(Counter(told["untold"]) + Counter(said["untold"]))
         return told
-    return told | {name: answer[name] for name in told if name in answer}
+    return told | answer
 
 
 def _moved(said: Json, by: int) -> Json:
@@ -304,6 +318,8 @@ def _show(screen: Screen, summary: Summary) -> None:
             rest = [f"and {len(names) - TOLD} more"] if len(names) > TOLD else []
             table.add_row(", ".join(names[:TOLD] + rest), said.times, what, fix)
         screen.show(Text(), table)
+        if summary.untold:
+            screen.show(f"… and {summary.untold} times or more that the answers say no more of.")
     if summary.examples:
         table = grid("line", "rejected", "because")
         for one in summary.examples:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ class Done:
     events: int = 0
     rejected: int = 0
     rejected_bytes: int = 0
+    codes: dict[str, int] = field(default_factory=dict)
+    """How many were rejected for each reason."""
 
     @property
     def place(self) -> Place:

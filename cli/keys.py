@@ -11,6 +11,7 @@ from cli.api import Api, segment
 from cli.aws import Clients
 from cli.deploy import Deployment, outputs_of
 from cli.problem import Problem
+from cli.running import api_url as api_url_of
 from cli.screen import Screen, text
 from cli.show import grid, when
 from cli.target import ROOT, StackFile, choose, load_stack
@@ -34,14 +35,16 @@ def spec_of(options: argparse.Namespace) -> dict[str, Any]:
 def create(options: argparse.Namespace, screen: Screen) -> int:
     spec = spec_of(options)
     if options.config_env != "local" and not _admin_known(options):
-        made = _create_directly(options, spec)
+        made, api_url = _create_directly(options, spec)
     else:
         stack = load_stack(options.endpoint_url, options.config_env)
-        made = Api(stack).staff("admin", "POST", "/keys", spec)
+        made, api_url = Api(stack).staff("admin", "POST", "/keys", spec), stack["api_url"]
     screen.note(f"{spec['kind']} key {made['id']} for {spec['name']}; it is not shown again:")
     screen.line(str(made["key"]))
     if made.get("mapping"):
-        screen.show("Its address is https://…/v1/webhooks/<key>; `candor keys secret` comes next.")
+        made["address"] = f"{api_url}/v1/webhooks/{made['key']}"
+        screen.note("The address for the webhook's sender; `candor keys secret` comes next:")
+        screen.line(made["address"])
     screen.answer(made)
     return 0
 
@@ -106,14 +109,20 @@ def _check(spec: dict[str, Any]) -> None:
         raise Problem(str(refused)) from None
 
 
-def _create_directly(options: argparse.Namespace, spec: dict[str, Any]) -> dict[str, Any]:
-    """The first key of a stack in AWS: into the table, by the caller's own permissions there."""
+def _create_directly(
+    options: argparse.Namespace, spec: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """The first key of a stack in AWS: into the table, by the caller's own permissions there.
+
+    And the API's URL.
+    """
     _check(spec)
     target = choose(None, options.config_env)
     clients = Clients(None)
     stack = Deployment(target, clients).describe()
     if stack is None:
         raise Problem("This stack is not deployed.", f"sam deploy --config-env {target.config_env}")
-    rows = first_keys.credentials_table(clients, outputs_of(stack))
+    outputs = outputs_of(stack)
+    rows = first_keys.credentials_table(clients, outputs)
     id_, key = first_keys.issue(rows, spec, time.time())
-    return {"id": id_, **spec, "key": key}
+    return {"id": id_, **spec, "key": key}, api_url_of(target, outputs)

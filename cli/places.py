@@ -14,6 +14,8 @@ import yaml
 from cli.problem import Problem
 
 Path = tuple[str | int, ...]
+MOST_PLACES = 100_000
+"""Entries of a file, with what `*` takes over wherever it does."""
 MERGE = "tag:yaml.org,2002:merge"
 TAB = "Indent with spaces: YAML takes no tabs."
 HINTS = {
@@ -25,6 +27,7 @@ HINTS = {
     "found undefined alias": "Write `&name` where it is defined, above the `*name` that takes it.",
     "could not determine a constructor": "Leave out the `!`, or quote the text.",
     "unhashable key": "Quote the name before the colon.",
+    "but found another document": "Remove the line `---`, or what follows it.",
     "found unexpected end of stream": "Close the quotation mark.",
 }
 
@@ -48,6 +51,7 @@ class Written:
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    walked: int = 0
     readable: bool = True
     """Whether it is YAML at all; if not, `mistakes` says why."""
 
@@ -64,6 +68,10 @@ class Written:
 
     def mistake(self, path: Path, message: str, suggestion: str = "") -> Mistake:
         return Mistake(self.line(path), dotted(path), message, suggestion)
+
+
+class _TooMuch(Exception):
+    """It grows too large to be read to its end."""
 
 
 class Plain(yaml.SafeLoader):
@@ -114,11 +122,16 @@ def read(text: str, loader: type[yaml.SafeLoader] = Plain) -> Written:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or "this is not YAML"
         hint = next((hint for words, hint in HINTS.items() if words in problem), "")
+        if problem == "but found another document":
+            problem = "another document begins here, and a policy is one"
         written.mistakes.append(Mistake(mark.line + 1 if mark else 1, "", problem, hint))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = f"the character U+{ord(text[error.position]):04X} may not stand in YAML"
         written.mistakes.append(Mistake(line, "", message, "Remove it."))
+    except _TooMuch:
+        message = f"it has more than {MOST_PLACES} entries once every `*` stands for what it takes"
+        written.mistakes.append(Mistake(1, "", message, "Write out what you mean."))
     except RecursionError:
         written.mistakes.append(Mistake(1, "", "it is nested too deeply", ""))
     except ValueError as error:  # a date or number that is none, such as 2026-13-01
@@ -132,6 +145,9 @@ def _walk(node: yaml.Node, path: Path, written: Written, above: tuple[int, ...])
     if id(node) in above:
         written.mistakes.append(written.mistake(path, "it holds itself", "Take the `*` out of it."))
         return
+    written.walked += 1
+    if written.walked > MOST_PLACES:
+        raise _TooMuch
     above = (*above, id(node))
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):

@@ -59,9 +59,17 @@ def _path(text: str) -> str:
     return text
 
 
+def _plain(value: Any) -> Any:
+    if not isinstance(value, str | int | bool):
+        wanted = "it should be text, a whole number, true or false"
+        raise ValueError(f"{wanted}, and is {explanations.shown(value)}")
+    return value
+
+
 Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Goal = Annotated[str, AfterValidator(_target)]
+Plain = Annotated[Any, AfterValidator(_plain)]
 Where = Annotated[str, AfterValidator(_path)]
 
 
@@ -168,7 +176,7 @@ class Webhook(Mapped):
     """How the body of a signed webhook is read (`candor.webhooks`)."""
 
     each: Where
-    where: dict[Where, str | int | bool] = {}
+    where: dict[Where, Plain] = {}
     id: Where
     time: Where
     fields: Fields | None = None

@@ -8,7 +8,7 @@ from cli.api import Answered, Api, Role, identifier, profile_path
 from cli.first_keys import source_names
 from cli.problem import Problem
 from cli.screen import Screen
-from cli.target import load_stack
+from cli.target import ROOT, load_stack
 
 
 def show(options: argparse.Namespace, screen: Screen) -> int:
@@ -35,10 +35,24 @@ def read(api: Api, text: str, role: Role, purpose: str | None) -> dict[str, Any]
     except Answered as answer:
         if answer.status != 404 or answer.fix:
             raise
+        known = _types()
+        if known and kind not in known:
+            what = f"There is no profile for {text}: policy.yaml has no identifier type {kind!r}."
+            raise Problem(what, f"It has {', '.join(known)}.") from None
         raise Problem(
             f"There is no profile for {text}.",
             "Nobody was seen with it, or the person was erased: these look alike on purpose.",
         ) from None
+
+
+def _types() -> list[str]:
+    """The types of identifiers that the policy here names; none where it cannot be read."""
+    from cli import policy  # takes a moment, and is seldom needed
+
+    try:
+        return [*policy.read(ROOT / "policy.yaml")["identifiers"]]
+    except Problem:
+        return []
 
 
 def links(api: Api, text: str, role: Role, purpose: str | None) -> list[dict[str, Any]]:

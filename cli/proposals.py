@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
+from candor.collection import WITHOUT_PROPERTIES
 from candor.policy import UNNAMED
 from cli.screen import UNSAFE
 
@@ -189,6 +190,8 @@ def _named(policy: Json, one: Seen) -> bool:
         case "events" | "traits":
             return one.name in policy[one.where]
         case "properties":
+            if one.event in WITHOUT_PROPERTIES:  # no entry would keep it
+                return True
             event = policy["events"].get(one.event)
             return event is not None and one.name in event["properties"]
         case "context":

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from cli import patterns
 from cli.places import Path
 
 ATTRIBUTES = ("identifiers", "traits", "events")
@@ -56,6 +57,9 @@ def numbers(found: dict[Any, Any]) -> dict[str, int]:
 
 
 def pattern_of(text: str) -> re.Pattern[str] | None:
+    """The pattern, where it is one and can be tried."""
+    if patterns.may_hang(text):
+        return None
     try:
         return re.compile(text, re.IGNORECASE)
     except re.error:

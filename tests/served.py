@@ -76,6 +76,19 @@ class Served:
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: left)
         return json.loads(json.dumps(module.handler(json.loads(json.dumps(event)), context)))
 
+    def collect(self, body: Json, key: str) -> tuple[int, Json]:
+        """What POST /v1/batch answers to a write key."""
+        told = self.invoke(
+            "collect",
+            {
+                "resource": "/batch",
+                "httpMethod": "POST",
+                "headers": {"Authorization": f"Bearer {key}"},
+                "body": json.dumps(body),
+            },
+        )
+        return told["statusCode"], json.loads(told["body"])
+
     def unify(self) -> None:
         """Hand on what collection queued."""
         bodies, self.shop.queue.bodies = self.shop.queue.bodies, []

@@ -9,7 +9,7 @@ from typing import Any
 
 from candor import analytics_js, collection, credentials
 from candor.credentials import Source
-from candor.errors import NotFound, Refused
+from candor.errors import NotFound, Refused, Unauthenticated
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, preflight, serve
 from candor.wiring import Wiring
@@ -20,6 +20,9 @@ IMAGE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRA
 """A transparent GIF of one pixel."""
 RESERVE_MS = 10_000
 """Go on with a file by another message when there is less time left."""
+UNPROVEN_SECONDS = 60
+unproven_told: dict[tuple[str, str], float] = {}
+"""When this process last had it counted that a webhook's body was not proven to be its sender's."""
 
 
 def collect(request: Request) -> Answer:
@@ -57,11 +60,11 @@ def _take(request: Request, kind: str, sent: bytes) -> dict[str, Any]:
         collected = collection.collect(
             body, kind, wiring.policy, now, keep_unnamed=keep, sender=source, gpc=gpc
         )
+        _hand_on(collected, body, source, now)
     except Refused as refused:
         if source:
-            _queue(collection.refusal(refused.code, sent, source, now))
+            _queue(collection.refusal(refused.code, source, now))
         raise
-    _hand_on(collected, body, source, now)
     return collected.answer()
 
 
@@ -81,16 +84,27 @@ def receive(request: Request) -> Answer:
 
     source, now = wiring.credentials.webhook(request.path["key"]), wiring.clock()
     signature = request.headers.get(webhooks.SIGNATURE)
-    webhooks.verify(source.secret, request.body, signature)
+    try:
+        webhooks.verify(source.secret, request.body, signature)
+    except Unauthenticated as unproven:
+        _tell_unproven(source, unproven.code, now)
+        raise
     try:
         body = collection.parse(request.body)
         items = webhooks.items(wiring.policy, source.mapping, body, now)
+        collected = _import({"batch": items.events, "of": body}, source, items.refused)
     except Refused as refused:
-        _queue(collection.refusal(refused.code, request.body, source, now))
+        _queue(collection.refusal(refused.code, source, now))
         raise
-    collected = _import({"batch": items.events, "of": body}, source, items.refused)
     items.place(collected)
     return Answer(collected.answer())
+
+
+def _tell_unproven(source: Source, code: str, now: float) -> None:
+    """Have it counted, once a minute: whoever knows the address could flood the queue."""
+    if now - unproven_told.get((source.id, code), 0.0) >= UNPROVEN_SECONDS:
+        unproven_told[source.id, code] = now
+        _queue(collection.refusal(code, source, now))
 
 
 def _import(

@@ -121,7 +121,7 @@ def test_who_was_erased_while_a_message_lay_in_the_dlq_stays_erased(
     assert (code, moved["moved"], installation.depth("EventsDlq")) == (0, 2, 1)
 
     code, moved = candor(capsys, "dlq", "redrive", "--wait", "120")
-    assert (code, moved["moved"], moved["came_back"], moved["waiting"]) == (0, 1, 0, 0)
+    assert (code, moved["moved"], moved["failed_since"], moved["waiting"]) == (0, 1, 0, 0)
     await_true("Bob's event is stored", lambda: orders(api, BOB) == ["bob-late"])
     await_true("Ann's was dropped", lambda: dropped(installation, "fenced") == fenced + 1)
     assert dropped(installation, "key_destroyed") == sealed + 1

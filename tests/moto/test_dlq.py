@@ -147,6 +147,28 @@ def test_audit_entries_go_back_in_order_and_are_no_duplicates_of_themselves(
     assert [one["Body"] for one in taken["Messages"]] == ["0", "1", "2", "3"]
 
 
+def test_what_failed_meanwhile_is_not_said_to_have_come_back(
+    cloud: Cloud,
+    outputs: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sqs = boto3.client("sqs")
+    sqs.send_message(QueueUrl=outputs["EventsDlqUrl"], MessageBody="moved")
+
+    def meanwhile(*_: Any) -> int:
+        for number in range(3):
+            sqs.send_message(QueueUrl=outputs["EventsDlqUrl"], MessageBody=f"other {number}")
+        return 0
+
+    monkeypatch.setattr(dlq, "settled", meanwhile)
+    assert main(["dlq", "redrive", "--limit", "9"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+
+    assert "1 moved back to events" in said
+    assert "3 failed since then: what came back, or others that failed meanwhile" in said
+
+
 def test_what_came_from_no_queue_has_none_to_go_back_to(
     outputs: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,6 +134,38 @@ def test_objects_end_on_their_day_with_their_manifests() -> None:
     assert shop.objects.objects == {}
 
 
+def test_no_name_that_lies_there_stops_the_sweep() -> None:
+    shop = archived()
+    end = NOW + 4000 * DAY
+    old = {name: shop.objects.objects.pop(name) for name in list(shop.objects.objects)}
+    nested = {name.replace("/behaviour/", "/behaviour/eu/"): body for name, body in old.items()}
+    foreign = {f"manifests/{name}": b"x" for name in ("", "a", "a/b.json", "a/2020-01-01/b/c.json")}
+    shop.objects.objects |= old | nested | foreign
+
+    archive.expire(shop.objects, end - 4000 * DAY)
+    assert shop.objects.objects == old | nested | foreign, "nothing has ended yet"
+    archive.expire(shop.objects, end)
+
+    assert shop.objects.objects == foreign
+
+
+def test_a_class_within_another_ends_on_its_own_days() -> None:
+    """`a/` sorts before `a/b/`, so what is skipped of the one must not skip the other."""
+    objects = FakeObjects()
+    for group, date in (("a", "2999-01-01"), ("a/b", "2020-01-01")):
+        for name in (
+            f"events/{group}/{date}/{'0' * 32}.gz",
+            f"manifests/{group}/{date}/{'0' * 32}.json",
+        ):
+            objects.put(name, b"{}")
+
+    assert archive.expire(objects, NOW) == 1
+    assert sorted(objects.objects) == [
+        f"events/a/2999-01-01/{'0' * 32}.gz",
+        f"manifests/a/2999-01-01/{'0' * 32}.json",
+    ]
+
+
 def drop_ann(shop: Shop) -> None:
     ann = kid(shop, "user_id:42")
     for name, _ in list(archive.naming(shop.objects, [ann])):

@@ -239,6 +239,8 @@ def test_an_import_that_was_stopped_goes_on_where_it_was(
     assert main(["import", str(path), *MAP, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["events"], told["rejected_lines"]) == (42, 3)
+    assert told["rejected"] == {"ragged_row": 3}, "those of the run before included"
+    assert told["from_line"] == 22, "of what is said"
     assert [one["line"] for one in lines(rejected)] == [5, 15, 43]
     assert server.bodies[2] == server.bodies[3]
     assert len(server.bodies) == 6
@@ -349,6 +351,23 @@ def test_a_dry_run_tells_and_sends_nothing(
     assert [one["names"] for one in told["said"]] == [["properties.gift_note"]]
     assert server.bodies == []
     assert [each.name for each in tmp_path.iterdir() if "rejected" in each.name] == []
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_times_are_told_in_full_or_that_there_were_more(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, dry: bool
+) -> None:
+    """The API's answer lists 200 of what it stripped of a request, and counts the rest."""
+    event = {"type": "identify", "timestamp": "2026-01-01", "traits": {"x": 1, "y": 2, "z": 3}}
+    path = tmp_path / "people.ndjson"
+    path.write_text("".join(json.dumps(event | {"userId": f"u{n}"}) + "\n" for n in range(100)))
+
+    assert main(["import", str(path), "--json", *(["--dry-run"] if dry else [])]) == 0
+
+    out = capsys.readouterr()
+    told = json.loads(out.out)
+    times = sum(one["times"] for one in told["said"])
+    assert (times, told["untold"]) == ((300, 0) if dry else (200, 100))
 
 
 @pytest.mark.parametrize(

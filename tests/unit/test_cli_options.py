@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cli import commands, consent, keys
+from cli import commands, consent, demo, keys, profile, running
 from cli.api import Answered, Api, identifier, profile_path, understood
 from cli.main import main
 from cli.problem import Problem
@@ -142,6 +142,46 @@ def test_the_first_token_of_a_stack_in_aws_can_read_something(
     monkeypatch.setattr(keys, "Deployment", lambda *_: pytest.fail("it went on"))
     with pytest.raises(Problem, match="policy's: analytics, marketing"):
         keys.create(options, Screen())
+
+
+def test_a_webhooks_address_is_printed_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = {"api_url": "http://127.0.0.1:4566/_aws/execute-api/x", "tokens": {}, "outputs": {}}
+    monkeypatch.setattr(keys, "load_stack", lambda *_: stack)
+    made = {"id": "1", "key": "wk_1", "mapping": "lead_form"}
+    monkeypatch.setattr(Api, "staff", lambda *_, **__: dict(made))
+
+    words = ["keys", "create", "Leads", "--source", "webhook", "--mapping", "lead_form"]
+    assert main(words) == 0
+    assert f"{stack['api_url']}/v1/webhooks/wk_1\n" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["address"] == f"{stack['api_url']}/v1/webhooks/wk_1"
+
+
+def test_a_profile_by_a_type_that_is_none_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(profile, "load_stack", lambda *_: {"api_url": "http://x", "outputs": {}})
+
+    def nobody(*_: Any, **__: Any) -> None:
+        raise Answered(404, "not_found", "There is none.", "")
+
+    monkeypatch.setattr(Api, "staff", nobody)
+    for type_, said in (("nobody", "no identifier type 'nobody'"), ("user_id", "the person was")):
+        assert main(["profile", "show", f"{type_}:1"]) == 1
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_demo_of_a_policy_without_its_purpose_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "WITHHELD_FOR", "selling")
+    monkeypatch.setattr(running, "up", lambda *_: pytest.fail("it went on"))
+
+    assert main(["demo"]) == 1
+    assert "has no purpose `selling`" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_choice_becomes_the_body_of_the_api() -> None:

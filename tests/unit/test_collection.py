@@ -27,8 +27,9 @@ from candor.ports import Key, Update
 from candor.stores.rules import LARGEST_MESSAGE
 from candor.transit import Transit
 from candor.unification import unify
-from tests.worlds import CRM, NOW, SHIPPED, WEB, Json, Shop, sent
+from tests.worlds import CRM, NOW, SHIPPED, WEB, Json, Shop, says, sent
 
+PREFERENCES = "categoryPreferences"
 LARGEST_ANSWER = 6 * 1024 * 1024
 """Bytes that Lambda hands over. A larger one becomes a 502, and the SDK sends everything again."""
 
@@ -139,6 +140,30 @@ def test_a_client_clock_that_is_wrong_is_corrected() -> None:
     assert event["day"] == (NOW - 25 * hour) // DAY, "the day is the client's, so a retry keeps it"
 
 
+@pytest.mark.parametrize("sent_at", ["2060-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "soon", 7])
+def test_a_time_of_sending_that_cannot_be_loses_nothing_and_is_told(sent_at: Any) -> None:
+    shop = Shop()
+    event = sent("identify", "m", ago=3600, userId="42", traits={"name": "Ann"}, sentAt=sent_at)
+
+    (note,) = taken(event).notes
+    shop.send(CRM, event)
+
+    assert (note["code"], "sentAt" in note["message"]) == ("bad_sent_at", True)
+    assert one(event)["at"] == (NOW - 3600) * 1000
+    assert shop.read("user_id:42")["traits"]["name"]["value"] == "Ann"
+
+
+@pytest.mark.parametrize("years", [-1, 30])
+def test_a_clock_that_is_years_off_is_corrected_all_the_same(years: int) -> None:
+    behind = -years * 365 * DAY
+    event = sent("identify", "m", ago=behind + 60, userId="42", traits={"name": "Ann"})
+
+    collected = taken(event, sentAt=sent("page", "x", ago=behind)["timestamp"])
+
+    assert [event["at"] for event in collected.events] == [(NOW - 60) * 1000]
+    assert collected.notes == []
+
+
 @given(
     st.sampled_from(["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"])
     | st.datetimes().map(lambda moment: f"{moment.isoformat()}Z"),
@@ -191,6 +216,16 @@ def test_equal_events_of_one_batch_stay_two() -> None:
     first, second = taken(event, event).events
 
     assert first["id"] != second["id"]
+
+
+def test_an_id_given_to_different_events_of_a_batch_is_told() -> None:
+    page = sent("page", "m", anonymousId="a", context=says(analytics=True))
+    others = [{**page, "properties": {"title": title}} for title in ("A", "B")]
+
+    (note,) = taken(page, page, *others).answer()["notes"]
+
+    assert (note["code"], note["indexes"]) == ("duplicate_message_id", [2, 3])
+    assert "messageId" in note["fix"]
 
 
 def test_without_a_message_id_and_a_time_every_event_is_another() -> None:
@@ -280,6 +315,25 @@ def test_a_track_call_needs_a_name_of_its_own(name: Any) -> None:
     assert len(refusals(sent("track", "m", userId="1", event=name), keep=True)) == 1
 
 
+def test_a_track_call_with_a_calls_name_is_told_so_and_is_no_unknown_name() -> None:
+    collected = taken(sent("track", "m", userId="1", event="identify"))
+
+    (said,) = collected.refused
+    assert said["code"] == "bad_event_name"
+    assert "policy" not in said["message"], "which names it"
+    assert collected.names == set()
+
+
+def test_properties_of_an_identify_call_are_said_to_be_traits() -> None:
+    collected = taken(sent("identify", "m", userId="1", properties={"zz": 1}))
+
+    (said,) = collected.stripped
+    assert said["name"] == "properties.zz"
+    assert "trait" in said["fix"]
+    assert "policy.yaml" not in said["fix"]
+    assert collected.names == set(), "no entry of the policy would keep it"
+
+
 # Consent in the event.
 
 
@@ -300,6 +354,55 @@ def test_only_true_grants(choice: Any) -> None:
     assert one(sent("page", "m", anonymousId="a", context=context))["consent"] == {
         "analytics": False
     }
+
+
+@pytest.mark.parametrize(
+    ("consent", "code", "names"),
+    [
+        ("yes", "bad_consent", ["consent"]),
+        ({PREFERENCES: ["analytics"]}, "bad_consent", [PREFERENCES]),
+        ({PREFERENCES: {"Analytics": "true"}}, "bad_consent", ["Analytics"]),
+        ({PREFERENCES: {"Statistik": True}}, "unknown_consent_category", ["Statistik"]),
+        ({PREFERENCES: {"a\nb": True}}, "unknown_consent_category", ["ab"]),
+    ],
+    ids=ascii,
+)
+def test_consent_that_cannot_count_is_told(consent: Any, code: str, names: list[str]) -> None:
+    event = sent("track", "m", userId="1", event="Signed Up", context={"consent": consent})
+
+    (note,) = taken(event).answer()["notes"]
+
+    assert (note["code"], note["names"]) == (code, names)
+    assert note["message"]
+    assert note["fix"]
+
+
+def test_traits_of_the_context_that_are_none_are_told() -> None:
+    collected = taken(sent("identify", "m", userId="1", context={"traits": "vip"}))
+
+    assert [(said["code"], said["name"]) for said in collected.stripped] == [
+        ("not_an_object", "context.traits")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("guest", "never names anybody"),
+        ("x" * 300, "more than 256"),
+        (42.5, "neither text"),
+        (" ", "blank"),
+        ("a\0b", "control"),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_an_id_that_names_nobody_beside_one_that_does_is_told(value: Any, why: str) -> None:
+    (note,) = taken(sent("identify", "m", userId=value, anonymousId="a1")).notes
+
+    assert (note["code"], note["name"]) == ("ignored_identifier", "userId")
+    assert why in note["message"]
+    assert str(value).strip() == "" or str(value) not in json.dumps(note)
+    assert taken(sent("identify", "m", userId="", anonymousId="a1")).notes == []
 
 
 def test_an_event_that_will_need_a_grant_says_so() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor.consent import denies, fold_choices, fold_signals, signal, summary, verdict
+from candor.consent import Mechanism, denies, fold_choices, fold_signals, signal, summary, verdict
 from candor.credentials import Source
 from candor.errors import Refused
 from candor.policy import Policy
@@ -18,6 +18,7 @@ PURPOSES = sorted(SHIPPED.purposes)
 OBJECTING = policy(lambda p: p["purposes"]["marketing"].update(basis="legitimate_interest"))
 
 purposes = st.sampled_from(PURPOSES)
+deniable = st.sampled_from([p for p in PURPOSES if SHIPPED.purposes[p].basis == "consent"])
 seconds = st.sampled_from([1, 60, 120, 1_790_000_000])
 moments = st.sampled_from([0, 60, 120, 1_789_999_980])
 signals = st.dictionaries(purposes, st.tuples(moments, st.integers(0, 1)).map(list), max_size=4)
@@ -300,6 +301,28 @@ def test_an_unknown_purpose_is_refused_with_the_known_ones() -> None:
         Shop().choose((), {"analytics": True})
 
 
+@pytest.mark.parametrize(
+    ("purposes", "mechanism", "code"),
+    [
+        ({"marketing": False, "service": False}, "api", "not_a_choice"),
+        ({"marketing": True}, "objection", "grant_by_denial"),
+        ({"marketing": False, "analytics": True}, "gpc", "grant_by_denial"),
+    ],
+)
+def test_a_choice_that_cannot_mean_what_it_says_is_refused_whole(
+    purposes: dict[str, bool], mechanism: Mechanism, code: str
+) -> None:
+    shop = Shop()
+
+    with pytest.raises(Refused) as refused:
+        shop.choose("user_id:42", purposes, mechanism=mechanism)
+
+    assert refused.value.code == code
+    assert shop.rows.held("graph") == []
+    shop.choose("user_id:42", {"marketing": False, "service": True}, mechanism="api")
+    shop.choose("user_id:42", {"marketing": False}, mechanism="objection")
+
+
 def test_the_same_choice_told_twice_is_one_record() -> None:
     shop = Shop()
     for _ in range(2):
@@ -317,7 +340,7 @@ def test_the_same_choice_told_twice_is_one_record() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(EVERYBODY[2:]), purposes, st.booleans(), st.sampled_from([0, 60, 600])
+            st.sampled_from(EVERYBODY[2:]), deniable, st.booleans(), st.sampled_from([0, 60, 600])
         ),
         max_size=6,
     ),

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import collection, outcomes
+from candor import collection, outcomes, transit
 from candor.policy import DAY
 from candor.ports import Conflict
+from tests.served import Served
 from tests.worlds import CRM, NOW, SHIPPED, WEB, Json, Shop, order, sent
 
 TODAY = int(NOW // DAY)
@@ -59,8 +60,9 @@ def test_what_is_refused_stripped_or_dropped_is_counted_by_reason() -> None:
 
 def test_a_message_that_comes_twice_and_a_request_that_is_sent_again_count_once() -> None:
     shop = Shop()
+    named = [event for event in MIXED if isinstance(event, dict)]
     for turn in range(3):
-        again = message(*MIXED, now=NOW + turn, sentAt=f"2026-09-21T15:0{turn}:00Z")
+        again = message(*named, now=NOW + turn, sentAt=f"2026-09-21T15:0{turn}:00Z")
         shop.unify(again)
         shop.unify(again)
 
@@ -78,10 +80,38 @@ def test_another_request_with_the_same_mistake_counts_again() -> None:
 
 def test_a_request_that_is_refused_as_a_whole_counts() -> None:
     shop = Shop()
-    for body in (b"{", b"{", b"[]"):
-        shop.unify(collection.refusal("bad_json", body, WEB, NOW))
+    for refusal in [collection.refusal("bad_json", WEB, NOW) for _ in range(3)]:
+        shop.unify(refusal)
+        shop.unify(refusal)  # the queue may deliver it twice
 
-    assert counted(shop) == {"request_refused:bad_json": 2}, "the same bytes are one request"
+    assert counted(shop) == {"request_refused:bad_json": 3}
+
+
+@pytest.mark.parametrize(
+    "event", [{"type": "track", "userId": "same", "event": ""}, "no event"], ids=ascii
+)
+def test_a_client_that_is_broken_the_same_way_every_time_shows_how_often(event: Any) -> None:
+    """Without a messageId a retry looks like the next mistake, and hiding many would be worse."""
+    shop = Shop()
+    for _ in range(4):
+        again = message(event)
+        shop.unify(again)
+        shop.unify(again)
+
+    assert list(counted(shop).values()) == [4]
+
+
+def test_a_request_that_fits_no_message_counts_as_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(monkeypatch)
+    monkeypatch.setattr(transit, "MOST_BYTES", 2_000)
+    noise = "".join(f"{number:x}" for number in range(3_000))
+    event = sent("page", "m", anonymousId="a", properties={"title": noise})
+    status, answer = served.collect({"batch": [event]}, served.write_key("client"))
+    served.unify()
+
+    assert (status, answer["code"]) == (400, "body_too_large")
+    (told,) = outcomes.listing(served.shop.rows, 30, served.shop.clock())
+    assert told["outcomes"] == {"request_refused:body_too_large": 1}
 
 
 def test_what_is_stored_counts_once_however_often_the_stream_tells_of_it() -> None:
@@ -110,7 +140,9 @@ def test_clean_traffic_costs_no_count() -> None:
         "user 1234567",
         "born 1987",
         "x" * 65,
-        "ключ",
+        "030 123 45 67",
+        "12.05.87",
+        "٠١٢٣ x",
         "a\nb",
         "a\tb",
         "",
@@ -129,6 +161,16 @@ def test_a_name_that_may_be_somebodys_data_is_counted_and_not_kept(hostile: str)
     assert named(shop) == set()
     assert "stripped:not_in_policy" in counted(shop)
     assert hostile.strip() == "" or hostile not in repr(shop.rows.held("counts"))
+
+
+@pytest.mark.parametrize(
+    "name", ["größe", "gro\u0308\u00dfe", "ключ", "顧客区分", "2fa_enabled", "3D Secure"], ids=ascii
+)
+def test_a_name_in_letters_of_any_script_is_kept(name: str) -> None:
+    shop = Shop()
+    shop.unify(message(sent("track", "t", userId="1", event="Signed Up", properties={name: 1})))
+
+    assert named(shop) == {("properties", "Signed Up", name)}
 
 
 def test_no_more_names_than_200_a_source_and_day() -> None:

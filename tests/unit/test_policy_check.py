@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli import identifier_rules, places, policy
+from cli import identifier_rules, patterns, places, policy
 from cli.main import main
 from cli.places import AnyTag
 from tests.worlds import YAML
@@ -33,6 +33,8 @@ NEVER = r"never: ['.{0,8}', '\+\d{1,3}(\d)\1{6,}', '\+\d{1,3}123456(7(8(90?)?)?)
 PHONE = """  phone:
     {priority: 4, limit: 5, known: true, normaliser: phone, region: DE, from: [traits.phone],
 """
+NAMING = TEXT[TEXT.index("  salesforce_contacts:") : TEXT.index("      Account Name:")]
+"""The columns of a mapping that name somebody, and two more."""
 
 # What is changed, where that is, and what has to be said about it
 EXPLAINED = {
@@ -83,6 +85,21 @@ EXPLAINED = {
         "events.group.properties",
         "`properties` is missing",
         "Add `properties: []`, with the names of what may be kept of it.",
+    ),
+    "a class that cannot be part of a name": (
+        ("  transaction: 1095", "  transaction: 1095\n  eu/long: 30"),
+        "retention.eu/long",
+        "'eu/long' cannot be part of a key",
+        "Use letters, digits",
+    ),
+    "a purpose that no header can say": (
+        (
+            "  privacy_rights:\n",
+            "  größe:\n    {basis: contract, description: For a size.}\n  privacy_rights:\n",
+        ),
+        "purposes.größe",
+        "'größe' cannot be part of a key",
+        "Use letters, digits",
     ),
     "days as text": (
         ("behaviour: 90", "behaviour: '90'"),
@@ -318,6 +335,42 @@ EXPLAINED = {
         "no event is called that",
         "Write 'Product Reviewed'.",
     ),
+    "a pattern that takes for ever": (
+        ("never: ['.{0,8}'", "never: ['(a+)+$'"),
+        "identifiers.phone.never.0",
+        "may take for ever",
+        "Take one repetition away",
+    ),
+    "a signal that takes nothing away": (
+        ("gpc: [sale_share]", "gpc: [service]"),
+        "gpc.0",
+        "`service` rests on contract",
+        "Remove it.",
+    ),
+    "a part of the context that is read all the same": (
+        ("use: [consent,", "use: ["),
+        "context.use",
+        "`consent` is missing",
+        "Add it",
+    ),
+    "an event without a name": (
+        ("  Product Reviewed:", "  '':"),
+        "events.",
+        "the name is empty",
+        "give it a name",
+    ),
+    "a property without a name": (
+        ("properties: [role]", "properties: ['']"),
+        "events.Account Added User.properties",
+        "the name is empty",
+        "give it a name",
+    ),
+    "properties that nothing keeps": (
+        ("identify: {<<: *account, properties: []}", "identify: {<<: *account, properties: [zz]}"),
+        "events.identify.properties",
+        "nothing is kept of the properties of an identify call",
+        "name traits",
+    ),
     "a property named twice": (
         (
             "properties: [cart_id, products]}\n  Coupon",
@@ -363,6 +416,27 @@ MAPPED: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "webhooks.lead_form.map.value.form_id",
         "'Lead Submitted' has no property 'form'",
         "Did you mean `form_id`?",
+    ),
+    "a mapping that names nobody": (
+        (
+            NAMING,
+            "  salesforce_contacts:\n    map:\n",
+        ),
+        "imports.salesforce_contacts.map",
+        "no value names anybody",
+        "userId",
+    ),
+    "a condition that is a list": (
+        ("where: {field: leadgen}", "where: {field: [leadgen]}"),
+        "webhooks.lead_form.where.field",
+        "it should be text, a whole number, true or false, and is a list",
+        "",
+    ),
+    "a mapping with a name that no path can hold": (
+        ("  hubspot_contacts:", "  'a/b':"),
+        "imports.a/b",
+        "'a/b' is no name for it",
+        "Use small letters",
     ),
     "a mapping of no event": (
         ("event: Lead Submitted", "event: Lead Submited"),
@@ -436,6 +510,7 @@ def test_a_pattern_for_many_values_is_not_judged_by_one_of_them() -> None:
         ("a: !ruby x\n", 1, "could not determine a constructor", "quote"),
         ("a: 1\nb: \x07\n", 2, "U+0007", "Remove"),
         ("a: &x [*x]\n", 1, "it holds itself", "*"),
+        ("a: 1\n---\nb: 2\n", 2, "another document begins here", "---"),
         ("a: 'x\n", 2, "end of stream", "quotation"),
         ("{" * 5000, 1, "nested too deeply", ""),
         ("", 1, "it should be a mapping of names, and is empty", "Write"),
@@ -450,6 +525,40 @@ def test_what_is_no_policy_at_all_is_explained_too(
     assert mistake.line == line
     assert words in mistake.message
     assert suggestion in mistake.suggestion
+
+
+@pytest.mark.parametrize(
+    "name", ["a condition that is a list", "a mapping with a name that no path"]
+)
+def test_one_mistake_is_told_once(name: str) -> None:
+    (change,) = [one[0] for key, one in MAPPED.items() if key.startswith(name)]
+    assert len(policy.check(changed(*change)[0])) == 1
+
+
+@pytest.mark.parametrize("merged", ["[*b{0}, *b{0}]", "{{<<: [*b{0}, *b{0}], k{0}: 1}}"])
+def test_a_few_lines_that_stand_for_millions_are_refused(merged: str) -> None:
+    lines = ["b0: &b0 {k: 1}"] + [f"b{n + 1}: &b{n + 1} {merged.format(n)}" for n in range(40)]
+
+    (mistake,) = policy.check("\n".join(lines))
+
+    assert "more than 100000 entries" in mistake.message
+
+
+@pytest.mark.parametrize(
+    ("hang", "texts"),
+    [
+        (True, ["(a+)+$", "(a*)*", "([a-z]+)*", "(?:a|b+){2,}", "((a+))+", "((a+)b)*"]),
+        (False, ["(test|x)@.*", r"\(a+\)+", "[(a+)]+", "7(8(90?)?)?", "(ab)+", "(a+)?", "(a+"]),
+        (False, ["(a++)+", "(?>a+)+", "(a+)++", "a{2}", "{+", "a+b+"]),
+    ],
+)
+def test_a_pattern_that_repeats_what_repeats_may_hang(hang: bool, texts: list[str]) -> None:
+    assert {text: patterns.may_hang(text) for text in texts} == dict.fromkeys(texts, hang)
+
+
+@given(st.text(alphabet="ab(|)[]*+?{,}\\19>:", max_size=30))
+def test_any_text_is_looked_at_for_repetitions(text: str) -> None:
+    assert patterns.may_hang(text) in (True, False)
 
 
 def test_every_mistake_is_told_at_once_in_the_order_of_the_file(

@@ -56,6 +56,18 @@ def pasted(made: list[Proposal]) -> str:
     return text
 
 
+@pytest.mark.parametrize("name", ["größe", "ключ", "2fa_enabled", "1e3", "3D Secure"])
+def test_a_name_of_any_script_can_be_pasted(name: str) -> None:
+    made = proposed(("traits", "", name), ("events", "", name), ("properties", "Signed Up", name))
+
+    text = pasted(made)
+    compiled = policy.compile_policy(text)
+
+    assert name in compiled["traits"]
+    assert name in compiled["events"]
+    assert name in compiled["events"]["Signed Up"]["properties"]
+
+
 def test_a_trait_gets_the_narrowest_purpose_and_the_shortest_class() -> None:
     (made,) = proposed(("traits", "", "shoe_size"))
 

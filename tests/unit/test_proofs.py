@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from candor import collection, proofs
 from candor.credentials import Source
+from candor.identifiers import normal_form
 from tests.worlds import CRM, NOW, SHIPPED, Json, Shop, order, sent
 
 SECRET = "shared between the shop and Candor"
@@ -63,7 +64,6 @@ def test_a_proven_user_is_verified() -> None:
         f"-{proof()}",
         f"٣.{proof()}",
         "9" * 400 + "." + "0" * 64,
-        None,
         7,
         [proof()],
         {"expires": SOON},
@@ -82,15 +82,38 @@ def test_a_source_without_a_secret_can_prove_nothing() -> None:
     bare = Source("web", "web shop", "website", "client")
 
     assert read(page(proof()), bare) == (None, ["bad_identity_proof"])
+    body = {"batch": [page(proof())]}
+    told = collection.collect(body, "batch", SHIPPED, NOW, keep_unnamed=False, sender=bare)
+    fixes = [note["fix"] for note in told.notes if note["code"] == "bad_identity_proof"]
+    assert fixes == ["Give the source one: `candor keys secret web`."]
+
+
+def test_no_proof_is_no_bad_one() -> None:
+    assert read(page(None)) == (None, [])
+
+
+@pytest.mark.parametrize("spelled", [" 42 ", "Rene\u0301", "René"], ids=ascii)
+def test_a_shop_signs_its_own_spelling_of_an_id_or_the_normal_one(spelled: str) -> None:
+    """The README's code takes the id as the shop has it, and so does the page."""
+    normal = normal_form(SHIPPED, "user_id", spelled)
+    assert normal
+
+    assert read(page(proof(spelled), user=spelled)) == ("verified", [])
+    assert read(page(proof(normal), user=spelled)) == ("verified", [])
+    assert read(page(proof("43"), user=spelled)) == (None, ["bad_identity_proof"])
 
 
 def test_a_server_needs_no_proof() -> None:
     assert read(page("rubbish"), CRM) == (None, [])
 
 
+def test_half_a_character_is_no_crash() -> None:
+    assert proofs.fault(proof(), SECRET, ["\ud800"], NOW) is not None
+
+
 @given(st.text(max_size=80))
 def test_no_text_proves_by_chance(text: str) -> None:
-    assert proofs.fault(text, SECRET, "42", NOW) is not None
+    assert proofs.fault(text, SECRET, ["42"], NOW) is not None
 
 
 def test_a_verified_event_says_of_its_user_what_the_shops_server_could() -> None:

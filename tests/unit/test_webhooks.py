@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import credentials
+from candor import credentials, outcomes
 from candor.webhooks import Form, Path
 from cli.target import ROOT
 from tests.served import Served
@@ -149,7 +149,36 @@ def test_a_gzipped_body_is_signed_as_it_is_sent(hooked: Hooked) -> None:
 def test_a_body_without_its_signature_is_refused(hooked: Hooked, signature: str | None) -> None:
     status, answer = hooked.post(lead(), signature)
     assert (status, answer["code"]) == (401, "bad_signature")
-    assert hooked.shop.queue.bodies == []
+    assert events_queued(hooked) == []
+
+
+def events_queued(hooked: Hooked) -> list[Json]:
+    told = map(hooked.served.wiring.transit.open, hooked.shop.queue.bodies)
+    return [event for message in told for event in message["events"]]
+
+
+def counted(hooked: Hooked) -> dict[str, int]:
+    hooked.served.unify()
+    told = outcomes.listing(hooked.shop.rows, 30, hooked.shop.clock())
+    return {name: count for one in told for name, count in one["outcomes"].items()}
+
+
+def test_bad_signatures_are_counted_once_a_minute(hooked: Hooked) -> None:
+    """So that they show, and a flood of them is no flood of messages."""
+    for seconds in (0, 30, 29, 1, 30):
+        hooked.shop.clock.advance(seconds)
+        hooked.post(lead(), signed(lead("2")))
+
+    assert counted(hooked) == {"request_refused:bad_signature": 2}
+
+
+def test_a_body_of_which_nothing_is_read_is_told_and_counted(hooked: Hooked) -> None:
+    body = lead().replace(b'"leadgen"', b'"feed"')
+
+    (said,) = hooked.send(body)["refused"]
+
+    assert said["code"] == "no_item"
+    assert counted(hooked) == {"refused:no_item": 1}
 
 
 def test_hex_has_no_case(hooked: Hooked) -> None:
@@ -167,7 +196,7 @@ def test_one_changed_bit_of_body_or_signature_is_enough(data: st.DataObject) -> 
         whole[bit // 8] ^= 1 << bit % 8
         signature = f"sha256={bytes(whole[:32]).hex()}"
         assert hooked.post(bytes(whole[32:]), signature)[0] == 401
-        assert hooked.shop.queue.bodies == []
+        assert events_queued(hooked) == []
 
 
 def test_a_source_without_a_secret_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

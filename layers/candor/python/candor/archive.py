@@ -11,6 +11,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,10 @@ from candor.ports import Objects
 from candor.sealing import key_id_of
 
 EVENTS, MANIFESTS = "events/", "manifests/"
+_MANIFEST = re.compile(
+    r"manifests/((.+)/([0-9]{4}-[0-9]{2}-[0-9]{2})/[0-9a-f]{32})\.json", re.DOTALL
+)
+"""Its name, the class (which once might hold a slash) and the due date."""
 Record = Mapping[str, Any]
 """A row of the events table: pk, sk, class, source, due, n, the sealed data, maybe proven."""
 
@@ -62,17 +67,20 @@ def drop(objects: Objects, name: str, key_ids: Collection[str]) -> None:
 def expire(objects: Objects, now: float) -> int:
     """Delete what is past its date; returns how many objects.
 
-    Goes by the manifests: each is written before its object, and is deleted after it.
+    Goes by the manifests: each is written before its object, and is deleted after it. What is not
+    named like one is somebody else's, and stays.
     """
     today = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
     ended, after = 0, ""
     while True:
         for manifest in objects.list(MANIFESTS, after):
-            _, class_, date, _ = manifest.split("/")
+            match = _MANIFEST.fullmatch(manifest)
+            if not match:
+                continue
+            name, class_, date = match.groups()
             if date > today:  # and so are all that follow of its class
-                after = f"{MANIFESTS}{class_}/~"
+                after = f"{MANIFESTS}{class_}/:"  # a colon comes after all digits
                 break
-            name = manifest.removeprefix(MANIFESTS).removesuffix(".json")
             objects.delete([f"{EVENTS}{name}.gz"])
             objects.delete([manifest])
             ended += 1

@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 from candor import minimise, proofs
 from candor.credentials import Source
 from candor.errors import Refused
-from candor.identifiers import normal_form
+from candor.identifiers import LONGEST, normal_form
 from candor.naming import Naming, Pairs, mapping
 from candor.outcomes import Where, tally
 from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Policy
@@ -64,6 +64,8 @@ _AS_PROPERTIES = {
     "group": ("groupId",),
 }
 """Fields of a call that are kept as properties of its event."""
+WITHOUT_PROPERTIES = ("identify", "alias")
+"""Types of events whose properties nothing keeps, whatever the policy names."""
 _OF_ONE = ("index", "messageId", "name")
 """What differs between notes that say the same."""
 _GZIP = 16 + zlib.MAX_WBITS
@@ -83,12 +85,14 @@ class Collected:
     notes: list[Json] = field(default_factory=list)
     names: set[Where] = field(default_factory=set)
     """What the policy does not name."""
+    all_named: bool = True
+    """Whether the sender gave each event an id, so that a retry can be told from a new request."""
 
-    def answer(self) -> Json:
-        """What the sender is told; `untold` counts what a long list leaves out."""
+    def answer(self, most: int = MOST_TOLD) -> Json:
+        """What the sender is told; `untold` counts what a list of more than `most` leaves out."""
         lists = {"refused": self.refused, "stripped": self.stripped, "notes": self._notes()}
-        told = {name: said[:MOST_TOLD] for name, said in lists.items() if said}
-        untold = {n: len(said) - MOST_TOLD for n, said in lists.items() if len(said) > MOST_TOLD}
+        told = {name: said[:most] for name, said in lists.items() if said}
+        untold = {n: len(said) - most for n, said in lists.items() if len(said) > most}
         return {"success": True, **told} | ({"untold": untold} if untold else {})
 
     def _notes(self) -> list[Json]:
@@ -153,8 +157,11 @@ def collect(
     """
     reading = _Reading(body, policy, now, keep_unnamed, sender, gpc)
     collected, merged = reading.collected, 0
+    ids: dict[str, Json] = {}
     for index, sent in enumerate(_events(body, kind)):
         reading.index, reading.id = index, None
+        id_ = _own_id(sent)
+        collected.all_named = collected.all_named and id_ is not None
         try:
             if not isinstance(sent, dict):
                 raise _Refusal("not_an_object", "An event is a JSON object.")
@@ -171,6 +178,8 @@ def collect(
         else:
             if gpc:
                 event["gpc"] = True
+            if id_ is not None and ids.setdefault(id_, sent) != sent:
+                reading.note_duplicate()
             collected.events.append(event)
             collected.stripped += reading.stripped
             collected.notes += reading.notes
@@ -180,18 +189,19 @@ def collect(
 def message(collected: Collected, body: Json, source: Source, now: float) -> Json:
     """What goes to the queue: the events, who sent them when, and what was not taken.
 
-    That is to be counted. A request that is sent again says the same `once`.
+    That is to be counted. `once` names what is counted: a request that is sent again says the same
+    where it can be told from a new one, so that neither hides the other.
     """
     told = _envelope(collected.events, source, now)
     if counts := collected.counts():
-        told |= {"counts": counts, "names": sorted(collected.names), "once": _content(body)}
+        once = _content(body) if collected.all_named else uuid.uuid4().hex
+        told |= {"counts": counts, "names": sorted(collected.names), "once": once}
     return told
 
 
-def refusal(code: str, body: bytes, source: Source, now: float) -> Json:
+def refusal(code: str, source: Source, now: float) -> Json:
     """What goes to the queue where a request is refused as a whole: that it is to be counted."""
-    once = hashlib.sha256(body).hexdigest()[:32]
-    told = {"counts": {f"request_refused:{code}": 1}, "names": [], "once": once}
+    told = {"counts": {f"request_refused:{code}": 1}, "names": [], "once": uuid.uuid4().hex}
     return _envelope([], source, now) | told
 
 
@@ -258,8 +268,9 @@ class _Reading:
         rule = self.policy.events.get(name, UNNAMED_EVENT)
         context = _object(sent, "context")
         ids, also, verified = self._identifiers(sent, type_, context)
-        at, day = self._times(sent)
-        if self.policy.due(self.policy.retention[rule.retention], day * DAY) <= self.now:
+        days = self.policy.retention[rule.retention]
+        at, day = self._times(sent, days)
+        if self.policy.due(days, day * DAY) <= self.now:
             raise _Refusal("too_old", f"Events of class {rule.retention} this old are not kept.")
         self._strip(sent, _FIELDS.union(_AS_PROPERTIES.get(type_, ())), "fields", "")
         self._strip(context, self.policy.context_known, "context", "")
@@ -299,6 +310,12 @@ class _Reading:
         """One entry of an answer, about the event that is being read."""
         return {"index": self.index, "messageId": self.id, "code": code, **more}
 
+    def note_duplicate(self) -> None:
+        """Say that an event's id was that of another one in its batch."""
+        message = "Another event of this batch has its messageId; only one of them will be shown."
+        fix = "Give every event a messageId of its own, such as a UUID."
+        self.notes.append(self.said("duplicate_message_id", message=message, fix=fix))
+
     def _name(self, sent: Json, type_: str) -> str:
         if type_ != "track":
             return type_
@@ -312,11 +329,14 @@ class _Reading:
             raise _Refusal(
                 "bad_event_name", "An event's name holds no control or broken characters."
             )
+        if name in TYPES:
+            text = f"{name!r} is a call of its own, and no track call's event: give it another."
+            raise _Refusal("bad_event_name", text)
         days = self.policy.retention[UNNAMED]
         shown = _shown(name)
         fix = f"Add {shown!r} under `events` in policy.yaml, with purposes and retention."
         self.collected.names.add(("events", "", name))
-        if not self.keep_unnamed or name in TYPES:
+        if not self.keep_unnamed:
             raise _Refusal("not_in_policy", f"The policy names no event {shown!r}. {fix}")
         kept = f"{days} day under purpose service (local configuration only)"
         self.notes.append(self.said("not_in_policy", name=shown, kept=kept, fix=fix))
@@ -329,7 +349,9 @@ class _Reading:
             raise _Refusal(
                 "no_identifier", "An event carries a `userId` or `anonymousId` that names somebody."
             )
-        verified = "identityProof" in context and self._proves(context["identityProof"], named)
+        self._note_ignored(sent, {type_ for type_, _ in named})
+        proof, stated = context.get("identityProof"), sent.get("userId")
+        verified = self._proves(proof, named, stated)
         if verified or self.sender is None or self.sender.trust != "client":
             return named, [], verified
         ids, unproven = self._naming.apart(named)
@@ -344,11 +366,25 @@ class _Reading:
         # The event may still hold what belongs to them: whoever of them is erased keeps it out.
         return ids, unproven, False
 
-    def _times(self, sent: Json) -> tuple[int, int]:
+    def _note_ignored(self, sent: Json, types: AbstractSet[str]) -> None:
+        """Say which id of the event names nobody, where others of these types do."""
+        for field_, type_ in (("userId", "user_id"), ("anonymousId", "anonymous_id")):
+            value = sent.get(field_)
+            if type_ in types or value is None or value == "":
+                continue
+            message = f"{_fault_of_id(value)} The event counts without it."
+            fix = "Send an id of your own for one person or device, or none."
+            self.notes.append(
+                self.said("ignored_identifier", name=field_, message=message, fix=fix)
+            )
+
+    def _times(self, sent: Json, days: int) -> tuple[int, int]:
         """When it happened by our clock, in epoch milliseconds, and its UTC day by the client's.
 
-        The first corrects a wrong client clock: receivedAt − (sentAt − originalTimestamp). Neither
-        is ever in the future.
+        The first corrects a wrong client clock: receivedAt − (sentAt − originalTimestamp), as
+        Segment does. However wrong the clock, both were read from it, so their difference is how
+        long the event waited: a day less than nothing, or more than the `days` that it is kept, is
+        no such wait, and `sentAt` is not believed. Neither time is ever in the future.
         """
         stated = sent.get("originalTimestamp") or sent.get("timestamp")
         if stated is None:
@@ -356,8 +392,14 @@ class _Reading:
         happened = _epoch(stated)
         if happened is None:
             raise _Refusal("bad_timestamp", "`timestamp` is not an ISO 8601 time.")
-        sent_at = _epoch(sent.get("sentAt") or self.batch_sent_at)
-        corrected = happened if sent_at is None else self.now - (sent_at - happened)
+        corrected, stated = happened, sent.get("sentAt") or self.batch_sent_at
+        sent_at = _epoch(stated)
+        if sent_at is not None and -DAY <= sent_at - happened <= days * DAY:
+            corrected = self.now - (sent_at - happened)
+        elif stated:
+            message = "`sentAt` is no time that this event can have been sent at, and was ignored."
+            fix = "Send it as an ISO 8601 time, by the same clock as `timestamp`."
+            self.notes.append(self.said("bad_sent_at", message=message, fix=fix))
         corrected = max(0.0, min(corrected, self.now))
         return int(corrected * 1000), int(min(happened, self.now) // DAY)
 
@@ -376,6 +418,9 @@ class _Reading:
 
     def _traits(self, sent: Json, type_: str, context: Json) -> Json:
         traits = mapping(context.get("traits"))
+        if not isinstance(context.get("traits"), dict | None):
+            fix = "Send a JSON object."
+            self.stripped.append(self.said("not_an_object", name="context.traits", fix=fix))
         own = _object(sent, "traits")
         if type_ == "identify":
             traits = {**traits, **own}
@@ -412,12 +457,29 @@ class _Reading:
 
     def _consent(self, context: Json) -> dict[str, bool]:
         """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""
-        consent = mapping(context.get("consent"))
+        stated = mapping(context.get("consent")).get("categoryPreferences")
+        for value, name in ((context.get("consent"), "consent"), (stated, "categoryPreferences")):
+            if not isinstance(value, dict | None):
+                self._note_bad_consent(name, "It is not a JSON object, and grants nothing.")
         choices: dict[str, bool] = {}
-        for category, choice in mapping(consent.get("categoryPreferences")).items():
-            for purpose in self.policy.categories.get(category.strip().lower(), ()):
+        for category, choice in mapping(stated).items():
+            purposes = self.policy.categories.get(category.strip().lower())
+            if purposes is None:
+                message = "The policy has no such category: neither grant nor denial counts."
+                fix = "Send a category of the policy, or add it under `consent_categories`."
+                name = _shown(category)
+                note = self.said("unknown_consent_category", name=name, message=message, fix=fix)
+                self.notes.append(note)
+            elif not isinstance(choice, bool):
+                message = "Only true grants: what is neither true nor false counts as a denial."
+                self._note_bad_consent(category, message)
+            for purpose in purposes or ():
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
+
+    def _note_bad_consent(self, name: str, message: str) -> None:
+        fix = 'Send {"categoryPreferences": {"analytics": true}}, each true or false.'
+        self.notes.append(self.said("bad_consent", name=_shown(name), message=message, fix=fix))
 
     def _heard(
         self, consent: Mapping[str, bool], ids: list[list[str]], *, proven: bool
@@ -430,15 +492,19 @@ class _Reading:
             return {}
         return {p: given for p, given in consent.items() if not (self.gpc and p in self.policy.gpc)}
 
-    def _proves(self, proof: object, ids: list[list[str]]) -> bool:
-        """Whether the event is its user's beyond doubt; tells why not."""
-        if self.sender is None or self.sender.trust != "client":
-            return False  # its word needs no proof
-        user = next((value for name, value in ids if name == "user_id"), None)
-        fault = proofs.fault(proof, self.sender.secret, user, self.now)
+    def _proves(self, proof: object, ids: list[list[str]], stated: object) -> bool:
+        """Whether the event is beyond doubt its user's, whose id is `stated`; tells why not."""
+        if proof is None or self.sender is None or self.sender.trust != "client":
+            return False  # a server's word needs no proof
+        spellings = {value for name, value in ids if name == "user_id"}
+        if spellings and isinstance(stated, str):
+            spellings.add(stated)
+        fault = proofs.fault(proof, self.sender.secret, spellings, self.now)
         if fault:
             note = f"{fault} The event counts as unproven."
             fix = "Let the shop's server make it for this user with the source's secret."
+            if self.sender.secret is None:
+                fix = f"Give the source one: `candor keys secret {self.sender.id}`."
             self.notes.append(self.said("bad_identity_proof", message=note, fix=fix))
         return not fault
 
@@ -471,11 +537,15 @@ class _Reading:
         place = f"events.{event!r}.properties" if event else where
         place = "properties or traits" if place == "fields" else place
         fix = f"Add it under {place} in policy.yaml."
+        kept = event not in WITHOUT_PROPERTIES
+        if not kept:
+            fix = f"Send it as a trait of an identify call: an {event} call keeps no properties."
         prefix = "" if where == "fields" else f"{where}."
         for name in sent:
             if name not in known and sent[name] is not None:
                 self._tell_stripped(prefix + _shown(name), fix)
-                self.collected.names.add((where, event, name))
+                if kept:
+                    self.collected.names.add((where, event, name))
         return True
 
     def _tell_stripped(self, name: str, fix: str) -> None:
@@ -499,10 +569,27 @@ def _shown(name: str) -> str:
     return _UNSAFE.sub("", name)[:NOTED_NAME]
 
 
+def _fault_of_id(value: object) -> str:
+    """Why a value that `normal_form` made nothing of names nobody, without the value."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return "It is neither text nor a whole number."
+    if len(str(value).strip()) > LONGEST:
+        return f"It has more than {LONGEST} characters."
+    if _UNSAFE.search(str(value)) or not str(value).strip():
+        return "It is blank, or holds control or broken characters."
+    return "The policy says that such a value never names anybody."
+
+
+def _own_id(sent: object) -> str | None:
+    """The id that the sender gave an event, if it is one."""
+    given = sent.get("messageId") if isinstance(sent, dict) else None
+    fits = isinstance(given, str) and 0 < len(given) <= 256 and not _UNSAFE.search(given)
+    return given if fits else None
+
+
 def _message_id(sent: Json, index: int) -> str:
     """The client's; else a hash of the event and its place, if it is dated; else a random one."""
-    given = sent.get("messageId")
-    if isinstance(given, str) and 0 < len(given) <= 256 and not _UNSAFE.search(given):
+    if (given := _own_id(sent)) is not None:
         return given
     if sent.get("timestamp") or sent.get("originalTimestamp"):
         own = {name: value for name, value in sent.items() if name != "messageId"}

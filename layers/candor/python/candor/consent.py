@@ -22,6 +22,8 @@ Choices = Mapping[str, list[int]]
 Mechanism = Literal["banner", "preference_center", "api", "gpc", "tcf", "gpp", "objection", "split"]
 State = Literal["granted", "denied", "unknown"]
 MINUTE = 60
+UNDENIABLE = ("contract", "legal_obligation")
+"""Legal bases that neither need consent nor end with a denial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def verdict(policy: Policy, purpose: str, choices: Choices, signals: Signals) ->
     rule = policy.purposes.get(purpose)
     if rule is None:
         return Verdict(False, "the policy names no such purpose", "name it in policy.yaml")
-    if rule.basis in ("contract", "legal_obligation"):
+    if rule.basis in UNDENIABLE:
         return Verdict(True, f"its legal basis is {rule.basis}, which needs no consent")
     denied, granted = choices.get(purpose, (0, 0))
     if denies(choices, purpose):
@@ -96,7 +98,7 @@ def summary(
 ) -> tuple[State, str]:
     """The state of a purpose over a whole profile, for people; use `verdict` to decide."""
     basis = policy.purposes[purpose].basis
-    if basis in ("contract", "legal_obligation"):
+    if basis in UNDENIABLE:
         return "unknown", f"no consent is needed: {basis}"
     denied, granted = choices.get(purpose, (0, 0))
     said = [register[purpose] for register in devices if purpose in register]

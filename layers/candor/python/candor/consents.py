@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from candor import keyring
-from candor.consent import Mechanism, fold_choices, fold_signals, signal
+from candor.consent import UNDENIABLE, Mechanism, fold_choices, fold_signals, signal
 from candor.credentials import Trust
 from candor.errors import Refused
 from candor.identifiers import Identifier
@@ -28,6 +28,9 @@ from candor.identity import (
 )
 from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Update
 from candor.world import World
+
+DENYING = ("gpc", "objection")
+"""Mechanisms by which nobody grants anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ def choose(world: World, choice: Choice) -> None:
     if unknown:
         named = ", ".join(sorted(world.policy.purposes))
         raise Refused("unknown_purpose", f"The policy's purposes are: {named}.")
+    _check_effect(world, choice)
     if not choice.ids:
         raise Refused("no_identifier", "Name the person by `userId` or `anonymousId`.")
     made = claim(choice.ids, choice.trust, world.policy)
@@ -102,6 +106,18 @@ def choose(world: World, choice: Choice) -> None:
         _record_all(graph, choice, made, proven=proven)
     except keyring.Fenced:
         return
+
+
+def _check_effect(world: World, choice: Choice) -> None:
+    """Refuse what would be recorded and change nothing, or mean what it does not say."""
+    for purpose, granted in sorted(choice.purposes.items()):
+        basis = world.policy.purposes[purpose].basis
+        if not granted and basis in UNDENIABLE:
+            text = f"`{purpose}` rests on {basis}, and no choice ends it. Nothing was recorded."
+            raise Refused("not_a_choice", text)
+        if granted and choice.mechanism in DENYING:
+            text = f"`{choice.mechanism}` only ever denies. Nothing was recorded."
+            raise Refused("grant_by_denial", text)
 
 
 def _resolve(graph: Graph, choice: Choice, made: Claim) -> None:

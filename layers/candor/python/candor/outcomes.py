@@ -8,6 +8,7 @@ hold anything: what does not look like a name is not kept, and none for long.
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -23,8 +24,9 @@ REPEAT_DAYS = 5
 MOST_NAMES = 200
 """Of a source and day."""
 LONGEST_NAME = 64
-_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ .:/-]*")
-_NUMBER = re.compile(r"[0-9]{4}")
+_NAME = re.compile(r"[\w$][\w$ .:/-]*")
+_LETTER = re.compile(r"[^\W\d_]")
+_NUMBER = re.compile(r"\d{4}")
 
 Json = dict[str, Any]
 Where = tuple[str, str, str]
@@ -116,10 +118,17 @@ def tally(outcomes: Collection[tuple[str, str]]) -> dict[str, int]:
 
 
 def _is_name(where: Where) -> bool:
-    """Whether it looks like a name that a developer gave, and not like somebody's data."""
+    """Whether it looks like a name that a developer gave, and not like somebody's data.
+
+    In letters of any script, composed or not; with one at least, as phone numbers and dates have
+    none.
+    """
     _, event, name = where
     return all(
-        len(part) <= LONGEST_NAME and _NAME.fullmatch(part) and not _NUMBER.search(part)
+        len(part) <= LONGEST_NAME
+        and _NAME.fullmatch(unicodedata.normalize("NFC", part))
+        and _LETTER.search(part)
+        and not _NUMBER.search(part)
         for part in (event or "none", name)
     )
 

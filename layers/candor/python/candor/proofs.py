@@ -7,6 +7,7 @@ if the shop's server had sent it. It is as good as a session: short-lived, and f
 """
 
 import hmac
+from collections.abc import Collection
 
 LONGEST_SECONDS = 30 * 86_400
 """How far ahead a proof's end may lie."""
@@ -14,22 +15,26 @@ LONGEST_SECONDS = 30 * 86_400
 
 def make(secret: str, user_id: str, expires: int) -> str:
     """The proof of one user's identity, until `expires` (epoch seconds)."""
-    text = f"{user_id}\n{expires}"
-    return f"{expires}.{hmac.digest(secret.encode(), text.encode(), 'sha256').hex()}"
+    text = f"{user_id}\n{expires}".encode(errors="surrogatepass")
+    return f"{expires}.{hmac.digest(secret.encode(), text, 'sha256').hex()}"
 
 
-def fault(proof: object, secret: str | None, user_id: str | None, now: float) -> str | None:
-    """Why a proof proves nothing, in a sentence; None where it does."""
+def fault(proof: object, secret: str | None, user_ids: Collection[str], now: float) -> str | None:
+    """Why a proof proves nothing, in a sentence; None where it does.
+
+    `user_ids` are spellings of one id: the shop may have signed its own, or the normal form.
+    """
     if secret is None:
         return "This source has no secret to prove with."
-    if user_id is None:
+    if not user_ids:
         return "An identity proof is for a `userId`."
     expires, _, _ = proof.partition(".") if isinstance(proof, str) else ("", "", "")
     if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
         return "`identityProof` is `<expiry>.<hex HMAC-SHA256>`."
     if not now < int(expires) <= now + LONGEST_SECONDS:
         return "The identity proof has expired, or is for longer than 30 days."
-    made = make(secret, user_id, int(expires))
-    if not hmac.compare_digest(made.encode(), str(proof).encode(errors="surrogatepass")):
+    stated = str(proof).encode(errors="surrogatepass")
+    made = [make(secret, user_id, int(expires)).encode() for user_id in user_ids]
+    if not any(hmac.compare_digest(one, stated) for one in made):
         return "The identity proof is not for this user and this source."
     return None

@@ -144,13 +144,15 @@ class Form:
         if len(ours) > MOST_ITEMS:
             raise Refused("too_many_events", f"A webhook's body may have {MOST_ITEMS} items.")
         found = Items()
+        if not ours:  # no reason for its sender to try again, and none to be silent
+            text = "Nothing in this body is what the mapping reads (`each`, `where`)."
+            found.refuse(0, Unfit("no_item", text))
         for index, item in enumerate(ours):
             try:
                 found.events.append(self._event(item, now))
                 found.places.append(index)
             except Unfit as unfit:
-                said = {"index": index, "messageId": None, "code": unfit.code}
-                found.refused.append(said | {"message": unfit.message})
+                found.refuse(index, unfit)
         return found
 
     def _is_ours(self, item: Any) -> bool:
@@ -189,6 +191,10 @@ class Items:
     events: list[Json] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     refused: list[Json] = field(default_factory=list)
+
+    def refuse(self, index: int, unfit: Unfit) -> None:
+        said = {"index": index, "messageId": None, "code": unfit.code, "message": unfit.message}
+        self.refused.append(said)
 
     def place(self, collected: Collected) -> None:
         """Let it tell of items what it tells of their events, and what none came of."""
