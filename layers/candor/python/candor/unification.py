@@ -13,11 +13,11 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-from candor import bundles, consents, outcomes, traits
+from candor import bundles, consents, outcomes, separation, traits
 from candor.consent import denies, fold_signals, hear, verdict
 from candor.credentials import Trust
 from candor.identifiers import Identifier
-from candor.identity import Claim, Evidence, Graph, claim, event_hash, insist
+from candor.identity import SEPARATED, Claim, Evidence, Graph, claim, event_hash, insist
 from candor.keyring import Fenced
 from candor.policy import Attribute
 from candor.ports import Unavailable
@@ -41,6 +41,8 @@ class Outcome:
     source: str
     outcome: str
     reason: str = ""
+    refused: tuple[str, ...] = ()
+    """The rules that refused to link identifiers of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +55,8 @@ class _Party:
     trust: Trust
     somebody_elses: bool | None = None
     """Whether the home's profile turned out to be another person's; None before anyone asked."""
+    refused: tuple[str, ...] = ()
+    """The rules that refused to link some of them."""
     pairs: list[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -184,7 +188,8 @@ def _count(message: Json, found: list[Outcome], world: World) -> None:
     What is stored is counted as it is archived, once for each bundle.
     """
     dropped = [(one.outcome, one.reason) for one in found if one.outcome != "stored"]
-    counts = message.get("counts", {}) | outcomes.tally(dropped)
+    refused = [("refused_link", rule) for one in found for rule in one.refused]
+    counts = message.get("counts", {}) | outcomes.tally([*dropped, *refused])
     if counts:
         source, now = message["source"]["id"], world.clock()
         sent = [[event.get("raw"), event.get("id")] for event in message["events"]]
@@ -237,7 +242,10 @@ class _Unification:
         self._write_bundles()
         seen = {one.key for event in self._remaining() for one in event.party.claim.ids}
         self._insist(lambda: self.graph.seen(seen), seen)
-        return [_outcome(event.sent, self.source["id"], event.dropped) for event in self.events]
+        return [
+            _outcome(event.sent, self.source["id"], event.dropped, event.party.refused)
+            for event in self.events
+        ]
 
     def _go_on(self) -> None:
         if not self.more():
@@ -344,15 +352,27 @@ class _Unification:
 
         def write() -> None:
             left_out = self.graph.resolve(made.home, made.ids, evidence)
+            party.refused = tuple(sorted(set(left_out.values())))
             refused = left_out.get(made.person.key) if made.person else None
-            party.somebody_elses = refused in self.somebody_elses
+            party.somebody_elses = refused in self.somebody_elses or (
+                refused == SEPARATED and self._names_a_person(made.home)
+            )
 
         try:
             self._insist(write, [one.key for one in made.ids], party.pairs)
+            if separation.quarantine_shared(self.graph, made.ids):
+                self.graph.load([one.key for one in made.ids], party.pairs)
+                self._insist(write, [one.key for one in made.ids], party.pairs)
         except Fenced:
             for other in self.events:
                 if other.party is party:
                     other.dropped = other.dropped or "fenced"
+
+    def _names_a_person(self, home: Identifier) -> bool:
+        """Whether somebody known is in a home's profile."""
+        profile = self.graph.profile(home.key)
+        members = profile.members.values() if profile else ()
+        return any(self.policy.identifier(type_).known for type_ in members)
 
     def _write_traits(self) -> None:
         facts: dict[str, list[traits.Fact]] = {}
@@ -405,9 +425,10 @@ class _Unification:
         insist(work, lambda: self.graph.load([*idkeys], [*pairs]))
 
 
-def _outcome(sent: Json, source: str, dropped: str) -> Outcome:
+def _outcome(sent: Json, source: str, dropped: str, refused: tuple[str, ...] = ()) -> Outcome:
     name = "(unnamed)" if sent.get("unnamed") else sent["name"]
-    return Outcome(sent["type"], name, source, "dropped" if dropped else "stored", dropped)
+    outcome = "dropped" if dropped else "stored"
+    return Outcome(sent["type"], name, source, outcome, dropped, refused)
 
 
 def _stored(event: _Event) -> Json:
