@@ -9,7 +9,7 @@ identifier does.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from candor import consents
+from candor import consents, keyring
 from candor.consent import denies, fold_choices
 from candor.errors import Clash, NotFound, Refused
 from candor.identifiers import Identifier
@@ -23,6 +23,7 @@ from candor.identity import (
     node_key,
     profile_key,
     profile_row,
+    traits_key,
 )
 from candor.policy import Policy
 from candor.ports import ABSENT, PRESENT, Delete, Key, Put, Row, Update, Write
@@ -172,6 +173,21 @@ def release(world: World, one: Identifier) -> None:
         )
 
     insist(write, lambda: None)
+
+
+def quarantined(world: World) -> list[Row]:
+    """What is in quarantine, newest first: {"identifier": {"type", "value"}, "at", "by",
+    "because"}; the value is None where it is gone."""
+    found = []
+    for row in world.rows.query("graph", QUARANTINE):
+        place = traits_key(row["sk"])
+        rows = world.rows.get([place, keyring.key_of(row["sk"])])
+        salt = keyring.state_of(rows.get(keyring.key_of(row["sk"]))).salt
+        sealed = rows.get(place)
+        opened = world.vault.open(salt, sealed["data"], sealed["pk"]) if sealed else None
+        named = {"type": row["type"], "value": opened["value"] if opened else None}
+        found.append({"identifier": named, **{n: row[n] for n in ("at", "by", "because")}})
+    return sorted(found, key=lambda one: -one["at"])
 
 
 def _because(graph: Graph, one: Identifier, evidence: Evidence) -> Row:
