@@ -287,10 +287,14 @@ class Graph:
         if together and self.links.get((a, b)):
             return None
         if together:
-            self.rows.commit(
-                *self._links(home, one, evidence, {"profile": mine.id, "version": mine.version}),
-                _unchanged(mine),
+            decided = {"profile": mine.id, "version": mine.version + 1}
+            later = Update(
+                profile_key(mine.id),
+                set={"version": mine.version + 1},
+                when={"version": mine.version, "state": ABSENT},
             )
+            self.rows.commit(*self._links(home, one, evidence, decided), later)
+            mine.version += 1
             self.links[a, b] = True
             return None
         refused = self._refusal(mine, theirs or _alone(one), evidence.trust)
@@ -309,11 +313,13 @@ class Graph:
     def _refuse(self, home: Identifier, one: Identifier, evidence: Evidence, rule: str) -> None:
         """Keep a refusal as evidence, once, and count it for the one that seems to be shared."""
         pair = home.key, one.key
+        blamed = self._seems_shared(home, one, evidence.trust, rule)
+        if blamed and self.nodes[blamed.key].refusals >= SHARED:  # a crash came before its end
+            self.shared[blamed.key] = evidence
         if pair in self.links or rule == QUARANTINED:  # which may be met by thousands
             return
         profiles = [found for end in pair if (found := self.profile(end))]
         decided: Row = {"refused": rule, "version": max(found.version for found in profiles)}
-        blamed = self._seems_shared(home, one, evidence.trust, rule)
         count = (
             [Update(node_key(blamed.key), add={"refusals": 1}, when={"version": PRESENT})]
             if blamed

@@ -210,8 +210,8 @@ def _links(graph: Graph, members: Collection[str]) -> Iterator[tuple[str, str]]:
         for row in graph.rows.query("graph", f"I#{idkey}", "LINK#"):
             other = row["sk"].removeprefix("LINK#")
             if idkey < other and other in members and "refused" not in row:
-                found.append((row.get("version", 0), row["at"], idkey, other))
-    return ((a, b) for _, _, a, b in sorted(found))
+                found.append((row.get("version", 0), idkey, other))
+    return ((a, b) for _, a, b in sorted(found))
 
 
 def _decision(
