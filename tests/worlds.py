@@ -104,7 +104,9 @@ class Shop:
         return taken
 
     def unify(self, message: Json) -> list[Outcome]:
-        return unification.unify(json.loads(json.dumps(message)), self.world)
+        outcomes, left = unification.unify(json.loads(json.dumps(message)), self.world)
+        assert not left, "there was time enough"
+        return outcomes
 
     def send(self, source: Source, *events: Json) -> list[Outcome]:
         return self.unify(self.message(source, *events))

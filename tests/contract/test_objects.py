@@ -26,9 +26,15 @@ def test_a_list_has_the_keys_with_the_prefix_in_byte_order(objects: Objects) -> 
 
     assert list(objects.list("p/")) == ["p/Z", "p/a", "p/a b+c=d&e%2F", "p/b", "p/é"]
     assert list(objects.list("none")) == []
-    assert list(objects.list("p/", "p/a")) == ["p/a b+c=d&e%2F", "p/b", "p/é"]
-    assert list(objects.list("p/", "p/a~")) == ["p/b", "p/é"]
-    assert list(objects.list("p/", "p/~")) == ["p/é"]
+
+
+def test_a_list_may_begin_behind_a_key(objects: Objects) -> None:
+    for key in ("p/b", "p/a", "p/Z", "q/a", "p/a b"):
+        objects.put(key, b"")
+
+    assert list(objects.list("p/", "p/a")) == ["p/a b", "p/b"]
+    assert list(objects.list("p/", "p/a~")) == ["p/b"]
+    assert list(objects.list("p/", "p/~")) == []
 
 
 def test_deleting_removes_what_is_there_and_minds_nothing_else(objects: Objects) -> None:

@@ -20,7 +20,7 @@ from candor.sealing import key_id_of
 
 EVENTS, MANIFESTS = "events/", "manifests/"
 Record = Mapping[str, Any]
-"""A row of the events table: pk, sk, class, due and the sealed data."""
+"""A row of the events table: pk, sk, class, source, due, n, the sealed data, maybe proven."""
 
 
 def store(objects: Objects, records: Iterable[Record]) -> int:
@@ -93,7 +93,8 @@ def _write(objects: Objects, name: str, lines: list[str], *, manifest_last: bool
 
 
 def _line(record: Record) -> str:
-    row = {name: record[name] for name in ("pk", "sk", "class", "source", "due", "n")}
+    names = ("pk", "sk", "class", "source", "due", "n", "proven")
+    row = {name: record[name] for name in names if name in record}
     return json.dumps(row | {"data": base64.b64encode(record["data"]).decode()})
 
 

@@ -150,7 +150,7 @@ def collect(
     Control. Raises Refused where the request as a whole cannot be
     taken.
     """
-    reading = _Reading(body, policy, now, keep_unnamed, sender)
+    reading = _Reading(body, policy, now, keep_unnamed, sender, gpc)
     collected, merged = reading.collected, 0
     for index, sent in enumerate(_events(body, kind)):
         reading.index, reading.id = index, None
@@ -228,9 +228,15 @@ class _Reading:
     """Reads the events of a request one by one, noting what it strips."""
 
     def __init__(
-        self, body: Json, policy: Policy, now: float, keep_unnamed: bool, sender: Source | None
+        self,
+        body: Json,
+        policy: Policy,
+        now: float,
+        keep_unnamed: bool,
+        sender: Source | None,
+        gpc: bool,
     ) -> None:
-        self.policy, self.now, self.sender = policy, now, sender
+        self.policy, self.now, self.sender, self.gpc = policy, now, sender, gpc
         self.keep_unnamed = keep_unnamed
         self.batch_sent_at = body.get("sentAt")
         self.collected = Collected()
@@ -278,9 +284,10 @@ class _Reading:
             event["unnamed"] = True
         if "identityProof" in context and self._proves(context["identityProof"], ids):
             event["trust"] = "verified"
-        self._note_consent(name, rule.purposes, consent)
+        heard = self._heard(consent, ids, proven="trust" in event)
+        self._note_consent(name, rule.purposes, heard)
         for trait in event["traits"]:
-            self._note_consent(f"traits.{trait}", self.policy.traits[trait].purposes, consent)
+            self._note_consent(f"traits.{trait}", self.policy.traits[trait].purposes, heard)
         if type_ == "alias" and isinstance(sent.get("previousId"), str):
             # It may have been a user's id: then that user's fence counts too.
             previous = normal_form(self.policy, "user_id", sent["previousId"])
@@ -422,6 +429,17 @@ class _Reading:
             for purpose in self.policy.categories.get(category.strip().lower(), ()):
                 choices[purpose] = choices.get(purpose, True) and choice is True
         return choices
+
+    def _heard(
+        self, consent: Mapping[str, bool], ids: list[list[str]], *, proven: bool
+    ) -> dict[str, bool]:
+        """The choices that will count: a public key grants nothing for a person that it names, and
+        nothing that Global Privacy Control denies."""
+        rules = self.policy.identifiers
+        unproven = self.sender is not None and self.sender.trust == "client" and not proven
+        if unproven and all(rules[name].known for name, _ in ids):
+            return {}
+        return {p: given for p, given in consent.items() if not (self.gpc and p in self.policy.gpc)}
 
     def _proves(self, proof: object, ids: list[list[str]]) -> bool:
         """Whether the event is its user's beyond doubt; tells why not."""

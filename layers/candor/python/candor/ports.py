@@ -175,7 +175,7 @@ class Objects(Protocol):
         """
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
-        """Keys with this prefix that sort behind `after`, in the order of their bytes."""
+        """Keys with this prefix that sort behind `after` (ASCII), in the order of their bytes."""
 
     def delete(self, keys: Iterable[str]) -> None: ...
 
