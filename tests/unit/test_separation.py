@@ -5,6 +5,7 @@ import pytest
 from candor import separation
 from candor.errors import Clash, NotFound, Refused
 from candor.identity import EVERYBODY, SHARED, Graph
+from candor.outcomes import listing
 from candor.policy import DAY
 from tests.worlds import CRM, WEB, Shop, broken_rules, order, says, sent
 
@@ -263,3 +264,75 @@ def test_a_quarantine_survives_a_merge_and_a_split_of_others() -> None:
     profile = graph.profile(shop.id(KIOSK).key)
     assert profile
     assert profile.apart == {shop.id(KIOSK).key: [EVERYBODY]}
+
+
+@pytest.mark.parametrize("older", ["the separated", "the other"])
+def test_a_separation_survives_a_merge_whichever_profile_is_older(older: str) -> None:
+    shop = Shop()
+    email = {"traits": {"email": "c@example.com"}}
+    first = [order("o1", userId="1"), order("o2", anonymousId="x")]
+    other = order("o3", context=email)
+    for event in [*first, other] if older == "the separated" else [other, *first]:
+        shop.send(CRM, event)
+        shop.clock.advance(1)
+    separate(shop, "user_id:1", "anonymous_id:x")
+
+    shop.send(CRM, order("o4", userId="1", context=email))  # the separated one's profile merges
+    shop.send(CRM, order("o5", anonymousId="x", context=email))
+
+    assert members(shop, "user_id:1") == {"user_id:1", "email:c@example.com"}
+    assert broken_rules(shop) == []
+    graph = Graph(shop.world)
+    for who, other in (("user_id:1", "anonymous_id:x"), ("anonymous_id:x", "user_id:1")):
+        graph.load([shop.id(who).key])
+        profile = graph.profile(shop.id(who).key)
+        assert profile
+        assert profile.apart[shop.id(who).key] == [shop.id(other).key], "known at both ends"
+
+
+def test_what_was_decided_after_a_merge_is_later_than_all_before_it() -> None:
+    """The younger profile has the longer history; it must not count as the later one."""
+    shop = Shop()
+    shop.send(CRM, order("o1", userId="1"))
+    shop.clock.advance(1)
+    busy = {"traits": {"email": "b@example.com"}}
+    shop.send(CRM, order("o2", anonymousId="x", context=busy))
+    for n in range(6):
+        shop.send(CRM, order(f"p{n}", anonymousId=f"y{n}", context=busy))
+    shop.send(CRM, order("o3", anonymousId="x", context={"traits": {"phone": "+49301234567"}}))
+
+    shop.send(CRM, order("o4", userId="1", context={"traits": {"phone": "+49301234567"}}))
+    separate(shop, "user_id:1", "email:b@example.com")
+
+    assert members(shop, "user_id:1") == {"user_id:1"}, "it came last, by its one link"
+
+
+def test_a_crash_before_the_quarantine_only_delays_it() -> None:
+    shop = Shop()
+    kiosk(shop, range(SHARED))
+    message = shop.message(CRM, order("k", userId="late", anonymousId="kiosk"))
+
+    def crash(call: str, detail: object) -> None:
+        if call == "rows.commit:after" and any("LINK#" in str(w.key.sk) for w in detail):  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    shop.rows.tap = crash
+    with pytest.raises(KeyboardInterrupt):
+        shop.unify(message)
+    shop.rows.tap = None
+    assert not quarantined(shop)
+
+    shop.unify(message)
+
+    assert quarantined(shop) == {shop.id(KIOSK).key}
+
+
+def test_refused_links_are_counted_by_rule_and_source() -> None:
+    shop = Shop()
+    kiosk(shop, range(3))
+    kiosk(shop, range(2), WEB)
+
+    found = {day["source"]: day["outcomes"] for day in listing(shop.rows, 7, shop.clock())}
+
+    assert found["crm"] == {"refused_link:limit:user_id": 2}
+    assert found["web"]["refused_link:client_may_not_join_known_users"] == 1
