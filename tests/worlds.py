@@ -69,9 +69,14 @@ def says(**categories: bool) -> Json:
 class Shop:
     """A world over stores in memory."""
 
-    def __init__(self, rules: Policy = SHIPPED, now: float = NOW) -> None:
+    def __init__(
+        self,
+        rules: Policy = SHIPPED,
+        now: float = NOW,
+        rows: Callable[[FakeClock], FakeRows] = FakeRows,
+    ) -> None:
         self.clock = FakeClock(now)
-        self.rows = FakeRows(self.clock)
+        self.rows = rows(self.clock)
         self.objects = FakeObjects()
         self.queue = FakeQueue()
         self.workflow = FakeWorkflow()
