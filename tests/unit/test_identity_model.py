@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from candor import separation
 from candor.credentials import Source
 from candor.identity import MOST_MEMBERS
-from candor.policy import Policy
+from tests.fakes import FakeClock, FakeRows
 from tests.identity_model import Model
 from tests.recorder import Recorder
 from tests.worlds import CRM, WEB, Json, Shop, broken_rules, policy, sent
@@ -50,15 +50,12 @@ def event(id_: str, kind: str, who: list[str]) -> Json:
 class Identity(RuleBasedStateMachine):
     """Each rule does the same to the shop and to the model; the partition is compared after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Callable[[FakeClock], Any] = FakeRows) -> None:
         super().__init__()
-        self.shop = self.opened(policy(tight))
+        self.shop = Shop(policy(tight), rows=rows)
         self.model = Model(self.shop.policy, lambda who: self.shop.id(who).key)
         self.count = 0
         self.delivered: list[tuple[Json, str, list[str]]] = []
-
-    def opened(self, rules: Policy) -> Shop:
-        return Shop(rules)
 
     def crashing(self, work: Callable[[], Any], place: int | None) -> None:
         """Do it; where a place is given, crash there first, and repeat it."""

@@ -283,11 +283,11 @@ def test_a_separation_survives_a_merge_whichever_profile_is_older(older: str) ->
     assert members(shop, "user_id:1") == {"user_id:1", "email:c@example.com"}
     assert broken_rules(shop) == []
     graph = Graph(shop.world)
-    for who, other in (("user_id:1", "anonymous_id:x"), ("anonymous_id:x", "user_id:1")):
-        graph.load([shop.id(who).key])
-        profile = graph.profile(shop.id(who).key)
+    for one, two in (("user_id:1", "anonymous_id:x"), ("anonymous_id:x", "user_id:1")):
+        graph.load([shop.id(one).key])
+        profile = graph.profile(shop.id(one).key)
         assert profile
-        assert profile.apart[shop.id(who).key] == [shop.id(other).key], "known at both ends"
+        assert profile.apart[shop.id(one).key] == [shop.id(two).key], "known at both ends"
 
 
 def test_what_was_decided_after_a_merge_is_later_than_all_before_it() -> None:
