@@ -184,6 +184,53 @@ class Link(BaseModel):
     refused: str | None
 
 
+class Step(BaseModel):
+    """One piece of evidence, and what it says in words."""
+
+    a: Named
+    b: Named
+    said: str
+    rule: str
+    source: str
+    trust: Trust
+    event: str
+    time: Seconds
+
+
+class Why(Read):
+    """The shortest chain of evidence between two identifiers, or why there is none."""
+
+    a: Named
+    b: Named
+    together: bool
+    because: str
+    chain: list[Step]
+
+
+class Part(BaseModel):
+    """What one part of a split profile holds; `traits` are names."""
+
+    identifiers: list[Named]
+    traits: list[str]
+    events: int
+    moves: Annotated[bool, Field(description="whether it gets a profile of its own")]
+
+
+class Unlinked(Read):
+    """No parts: the two were in two profiles already."""
+
+    success: Literal[True]
+    dry_run: bool
+    parts: list[Part]
+
+
+class Quarantined(BaseModel):
+    identifier: Named
+    at: Seconds
+    by: Annotated[str, Field(description="whose token, or `candor` itself")]
+    because: Json
+
+
 class Consent(BaseModel):
     state: State
     because: str
@@ -224,6 +271,10 @@ class Identifiers(Read, Page[Identifier]):
 
 
 class Links(Read, Page[Link]):
+    pass
+
+
+class InQuarantine(Page[Quarantined]):
     pass
 
 

@@ -6,7 +6,9 @@ from importlib import import_module
 from cli.main import Command
 from cli.screen import Screen
 
-ROLES = ("admin", "dpo", "analyst", "marketer")
+ROLES = ("admin", "dpo", "steward", "analyst", "marketer")
+READERS = ("dpo", "analyst", "marketer")
+"""Whose tokens `candor up` issues."""
 TAIL = "Show what becomes of each event, live (emulators only); --json: a document a line."
 IMPORT = "Send the events of a file, or its rows as events; goes on where it stopped."
 MODES = ("erase", "erase_and_suppress")
@@ -141,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
     show = action(profile, "show", "Show a profile, and what was withheld and why.", "profile")
     show.add_argument("identifier", help="type and value, like user_id:42")
     show.add_argument("--purpose", help="why you read it (default: the token's first purpose)")
-    show.add_argument("--as", dest="role", choices=ROLES, default="analyst", help="who reads it")
+    show.add_argument("--as", dest="role", choices=READERS, default="analyst", help="who reads it")
     show.add_argument("--why", action="store_true", help="also show what links the identifiers")
 
     consent = family("consent", "What a person agreed to.")

@@ -78,6 +78,8 @@ EVENTS: dict[str, Json] = {
 """An example of each type."""
 BATCH = {"batch": [{"type": kind, **EVENTS[kind]} for kind in ("identify", "track")]}
 
+OTHER = {"identifier": {"type": "anonymous_id", "value": "ann-before"}}
+
 CALLS: dict[Operation, Call] = {
     collect.collect: Call({200: answers.Collected}, answers.Call, (), WRITE_KEY, ()),
     collect.subscribe: Call(
@@ -102,6 +104,27 @@ CALLS: dict[Operation, Call] = {
     api.explain: Call({200: "text/html"}, keys=ANYBODY, fails=()),
     api.count: Call({200: answers.Outcomes}, right="outcomes"),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
+    api.why: Call({200: answers.Why}, None, ("purpose", "a", "b"), fails=(403, 404), right="read"),
+    api.unlink: Call(
+        {200: answers.Unlinked},
+        bodies.Unlink,
+        ("purpose",),
+        fails=(403, 404),
+        right="identity",
+        example=OTHER | {"reason": "the tablet was sold", "dry_run": True},
+    ),
+    api.relink: Call(
+        {200: answers.Done}, bodies.Relink, fails=(403, 404, 409), right="identity", example=OTHER
+    ),
+    api.quarantine: Call(
+        {200: answers.Done},
+        bodies.Quarantine,
+        fails=(403, 404),
+        right="identity",
+        example={"reason": "shared_device"},
+    ),
+    api.release: Call({200: answers.Done}, fails=(403, 404, 409), right="identity"),
+    api.list_quarantine: Call({200: answers.InQuarantine}, right="identity"),
     api.choose: Call(
         {200: answers.Done},
         bodies.Choice,
@@ -190,6 +213,17 @@ PARAMETERS: dict[str, Json] = {
             "example": example,
         }
         for name, example in HANDSHAKE.items()
+    },
+    **{
+        name: {
+            "name": name,
+            "in": "query",
+            "required": True,
+            "description": "An identifier, as type:value",
+            "schema": {"type": "string"},
+            "example": example,
+        }
+        for name, example in (("a", "user_id:42"), ("b", "anonymous_id:ann-before"))
     },
     "verbose": {
         "name": "verbose",

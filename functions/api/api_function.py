@@ -4,8 +4,21 @@ import hashlib
 import json
 from typing import Any
 
-from candor import audit, bodies, consents, credentials, outcomes, pages, profiles
+from candor import (
+    audit,
+    bodies,
+    consents,
+    credentials,
+    explanation,
+    outcomes,
+    pages,
+    profiles,
+    separation,
+)
 from candor.credentials import Principal, Trust
+from candor.errors import NotFound, Refused
+from candor.identifiers import Identifier
+from candor.identity import Graph
 from candor.profiles import View
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, prefers_html, serve
@@ -80,6 +93,108 @@ def _page(data: list[Any], following: str | None = None) -> dict[str, Any]:
     return {"data": data, "next": following}
 
 
+def why(request: Request) -> Answer:
+    """Explain why two identifiers, `a` and `b` as type:value, are one person's or are not."""
+    principal = _reader(request)
+    purpose = principal.purpose(request.headers.get("x-purpose"))
+    a, b = (_identifier(request.query.get(name, "")) for name in ("a", "b"))
+    if a is None or b is None:
+        raise Refused("bad_identifier", "`a` and `b` are identifiers, as type:value.")
+    _tell(principal, "profile.read.why", a, b, purpose=purpose)
+    view = profiles.view(wiring.world, _identifier(request.path["identifier"]), purpose)
+    told = explanation.why(view, a, b)
+    return Answer({"purpose": purpose} | told | {"withheld": view.withheld()})
+
+
+def unlink(request: Request) -> Answer:
+    """Separate two identifiers until it is lifted; `dry_run` only tells what would become of it."""
+    principal = _steward(request)
+    body = bodies.parse(bodies.Unlink, request.json())
+    one, other = _both(request, body.identifier)
+    purpose = principal.purpose(request.headers.get("x-purpose"))
+    action = "identity.tried" if body.dry_run else "identity.separated"
+    _tell(principal, action, one, other, purpose=purpose)
+    view = profiles.view(wiring.world, one, purpose)
+    graph = Graph(wiring.world)
+    graph.load([one.key, other.key])
+    split = separation.plan(graph, one, other)
+    parts = explanation.parts(view, split) if split else []
+    if not body.dry_run:
+        separation.separate(wiring.world, one, other, principal.id, body.reason)
+    told = {"success": True, "dry_run": body.dry_run, "parts": parts, "purpose": purpose}
+    return Answer(told | {"withheld": view.withheld()})
+
+
+def relink(request: Request) -> Answer:
+    """Lift a separation: the two are joined again when evidence of it is seen again."""
+    principal = _steward(request)
+    one, other = _both(request, bodies.parse(bodies.Relink, request.json()).identifier)
+    _tell(principal, "identity.lifted", one, other)
+    separation.lift(wiring.world, one, other, principal.id)
+    return Answer({"success": True})
+
+
+def quarantine(request: Request) -> Answer:
+    """Let an identifier that many share be with nobody, until it is released."""
+    principal = _steward(request)
+    reason = bodies.parse(bodies.Quarantine, request.json()).reason
+    one = _known(request.path["identifier"])
+    _tell(principal, "identity.quarantined", one)
+    separation.quarantine(wiring.world, one, principal.id, {"reason": reason})
+    return Answer({"success": True})
+
+
+def release(request: Request) -> Answer:
+    """Let a quarantined identifier join others again."""
+    principal = _steward(request)
+    one = _known(request.path["identifier"])
+    _tell(principal, "identity.released", one)
+    separation.release(wiring.world, one)
+    return Answer({"success": True})
+
+
+def list_quarantine(request: Request) -> Answer:
+    """What many share and therefore joins nobody, newest first, and how that was found."""
+    _tell(_steward(request), "identity.listed")
+    return Answer(_page(separation.quarantined(wiring.world)))
+
+
+def _steward(request: Request) -> Principal:
+    principal = wiring.credentials.principal(request.headers)
+    principal.needs("identity")
+    return principal
+
+
+def _identifier(text: str) -> Identifier | None:
+    type_, _, value = text.partition(":")
+    return wiring.identifiers.make(type_, value)
+
+
+def _known(text: str) -> Identifier:
+    """Raises NotFound for what can be nobody's, as for who is unknown."""
+    one = _identifier(text)
+    if one is None:
+        raise NotFound("not_found", "There is no profile with this identifier.")
+    return one
+
+
+def _both(request: Request, subject: bodies.Subject) -> tuple[Identifier, Identifier]:
+    return _known(request.path["identifier"]), _known(f"{subject.type}:{subject.value}")
+
+
+def _tell(
+    principal: Principal, action: str, *about: Identifier, purpose: str | None = None
+) -> None:
+    audit.tell(
+        wiring.audit_queue,
+        at=wiring.clock(),
+        actor=principal.id,
+        action=action,
+        purpose=purpose,
+        about=[wiring.identifiers.pseudonym(one.key) for one in about],
+    )
+
+
 def count(request: Request) -> Answer:
     """What became of the events of each source in the last week, by day, and unknown names."""
     wiring.credentials.principal(request.headers).needs("outcomes")
@@ -151,6 +266,12 @@ COUNTED_DAYS = 7
 READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
 ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | {
     ("POST", "/profiles/query"): query,
+    ("GET", "/profiles/{identifier}/why"): why,
+    ("POST", "/profiles/{identifier}/unlink"): unlink,
+    ("POST", "/profiles/{identifier}/relink"): relink,
+    ("POST", "/profiles/{identifier}/quarantine"): quarantine,
+    ("DELETE", "/profiles/{identifier}/quarantine"): release,
+    ("GET", "/quarantine"): list_quarantine,
     ("GET", "/outcomes"): count,
     ("POST", "/consents"): choose,
     ("GET", "/policy"): show_policy,

@@ -6,8 +6,8 @@ The fixtures here make each port anew for a test, and remove what they made.
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -82,13 +82,19 @@ def rows(backend: Backend, clock: FakeClock) -> Iterator[Rows]:
         # Pages of three, so that short tests cross them.
         yield FakeRows(clock, page=3)
         return
-    client = backend.clients("dynamodb")
-    names = {table: f"contract-{uuid.uuid4().hex}-{table}" for table in TABLES}
+    with tables(backend.clients("dynamodb")) as names:
+        yield DynamoRows(backend.clients("dynamodb"), names, clock)
+
+
+@contextmanager
+def tables(client: Any, wanted: Iterable[Table] = TABLES) -> Iterator[dict[Table, str]]:
+    """New tables, by what they hold; gone afterwards."""
+    names = {table: f"contract-{uuid.uuid4().hex}-{table}" for table in wanted}
     with ExitStack() as made:
         for table, name in names.items():
             _create_table(client, name, table in SORTED_TABLES)
             made.callback(client.delete_table, TableName=name)
-        yield DynamoRows(client, names, clock)
+        yield names
 
 
 def _create_table(client: Any, name: str, is_sorted: bool) -> None:

@@ -159,14 +159,15 @@ def test_a_header_that_says_nothing_is_unauthenticated(header: str) -> None:
 
 RIGHTS = {
     "admin": {"keys", "outcomes"},
-    "dpo": {"read", "consent", "privacy", "outcomes"},
+    "dpo": {"read", "consent", "privacy", "outcomes", "identity"},
+    "steward": {"read", "outcomes", "identity"},
     "analyst": {"read"},
     "marketer": {"read"},
 }
 
 
 @pytest.mark.parametrize("role", sorted(MAY))
-@pytest.mark.parametrize("right", ["read", "consent", "privacy", "keys", "anything"])
+@pytest.mark.parametrize("right", ["read", "consent", "privacy", "keys", "identity", "anything"])
 def test_a_role_may_do_what_it_is_for_and_nothing_else(role: Any, right: str) -> None:
     principal = Principal("id", "Ann", role, ())
 

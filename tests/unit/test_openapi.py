@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 from openapi_spec_validator import validate
 
-from candor import erasure
+from candor import erasure, separation
 from cli import docs, openapi
 from functions.api import api_function
 from tests import lint_template
@@ -168,7 +168,8 @@ def test_answers_about_keys_are_as_described(call: Caller) -> None:
 def test_every_example_works(call: Caller, document: Json) -> None:
     """What the page gives people to paste, read as a shell and curl would read it."""
     dpo, admin = call.served.token("dpo"), call.served.token("admin")
-    call.served.shop.send(CRM, sent("identify", "i", **openapi.EVENTS["identify"]))
+    shop = call.served.shop
+    shop.send(CRM, sent("identify", "i", anonymousId="ann-before", **openapi.EVENTS["identify"]))
     subject = {"type": "user_id", "value": "another"}
     body = {"type": "erasure", "subject": subject, "verified_by": "staff: passport"}
     request = call("POST", "/privacy/requests", body, key=dpo, status=202)["id"]
@@ -180,6 +181,11 @@ def test_every_example_works(call: Caller, document: Json) -> None:
         if path.startswith("/webhooks"):
             continue  # called by machines that sign what they send
         for verb, operation in verbs.items():
+            if verb == "delete" and path.endswith("quarantine"):
+                separation.quarantine(shop.world, shop.id("user_id:42"), "staff", {})
+            if path.endswith("relink"):
+                one, other = shop.id("user_id:42"), shop.id("anonymous_id:ann-before")
+                separation.separate(shop.world, one, other, "staff", "a reason")
             spec = hook if path.startswith("/webhooks") else source
             made = call("POST", "/keys", spec, key=admin, status=201)
             shared = call("POST", f"/keys/{made['id']}/secret", {}, key=admin, status=201)

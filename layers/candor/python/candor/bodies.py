@@ -46,6 +46,22 @@ class Query(Body):
     identifier: Subject
 
 
+class Unlink(Body):
+    """The identifier that the one in the path is to be kept apart from."""
+
+    identifier: Subject
+    reason: Annotated[str, Field(min_length=3, max_length=1024)]
+    dry_run: bool = False
+
+
+class Relink(Body):
+    identifier: Subject
+
+
+class Quarantine(Body):
+    reason: Literal["shared_device", "shared_address", "test_value", "other"]
+
+
 class PrivacyRequest(Body):
     type: Literal["erasure"]
     subject: Subject

@@ -166,6 +166,23 @@ def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
             yield idkey, row
 
 
+def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Put]:
+    """Records of denials (purpose to epoch seconds) that a part of a split profile takes along."""
+    told = [
+        {
+            "purpose": purpose,
+            "granted": False,
+            "at": at,
+            "source": by,
+            "trust": "server",
+            "mechanism": "split",
+            "binds": "profile",
+        }
+        for purpose, at in sorted(denials.items())
+    ]
+    return [_record(graph, idkey, one) for one in told]
+
+
 def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> bool:
     """Lift the fences that this grant may lift, of erasures that it follows and that are over."""
     lifted = False

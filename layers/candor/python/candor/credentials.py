@@ -28,11 +28,12 @@ WRITE_KEY, TOKEN = "wk_", "tk_"
 """What keys start with, so that a person can tell them apart."""
 _ID = re.compile(r"[0-9a-f]{32}")
 Trust = Literal["client", "server", "verified"]
-Role = Literal["admin", "dpo", "analyst", "marketer"]
+Role = Literal["admin", "dpo", "steward", "analyst", "marketer"]
 
 MAY: dict[str, frozenset[str]] = {
     "admin": frozenset({"keys", "outcomes"}),
-    "dpo": frozenset({"read", "consent", "privacy", "outcomes"}),
+    "dpo": frozenset({"read", "consent", "privacy", "outcomes", "identity"}),
+    "steward": frozenset({"read", "outcomes", "identity"}),
     "analyst": frozenset({"read"}),
     "marketer": frozenset({"read"}),
 }

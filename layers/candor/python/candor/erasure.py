@@ -11,12 +11,13 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Literal
 
 from candor import archive, keyring, transit
 from candor.errors import Clash, NotFound
 from candor.identifiers import Identifier
-from candor.identity import TRIES, link_key, node_key, profile_key
+from candor.identity import EVERYBODY, TRIES, link_key, node_key, profile_key
 from candor.policy import DAY, Policy
 from candor.ports import (
     ABSENT,
@@ -35,6 +36,7 @@ from candor.ports import (
     Workflow,
 )
 from candor.sealing import Vault, new_salt
+from candor.separation import QUARANTINE, separation_key
 
 Json = dict[str, Any]
 Store = Literal["graph", "events", "archive", "queues", "keys"]
@@ -207,6 +209,7 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
         # What others' rows say of the members goes first: it is found through the members' own.
         work.rows.delete(list(_reverse_links(work, row)))
         work.rows.delete(_graph_keys(work, row))
+        work.rows.delete(Key("graph", QUARANTINE, idkey) for idkey in row["members"])
         for profile in row["profiles"]:
             try:
                 work.rows.commit(Delete(profile_key(profile), when={"request": id_}))
@@ -351,6 +354,7 @@ def _left_out(work: Erasure, members: set[str]) -> dict[str, Row]:
         id_: profile
         for id_, profile in found.items()
         if not any(rule(type_).known for type_ in profile["members"].values())
+        and EVERYBODY not in chain.from_iterable(profile.get("apart", {}).values())
     }
 
 
@@ -405,6 +409,8 @@ def _reverse_links(work: Erasure, row: Row) -> Iterator[Key]:
         kind, _, other = str(key.sk).partition("#")
         if kind == "LINK":
             yield link_key(other, key.pk.removeprefix("I#"))
+        elif kind == "SEP":
+            yield separation_key(other, key.pk.removeprefix("I#"))
 
 
 def _event_keys(work: Erasure, row: Row) -> Iterator[Key]:

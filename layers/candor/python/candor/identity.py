@@ -7,7 +7,7 @@ it is written under a condition on what was read; a Conflict means: load again a
 import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from candor import consent, keyring
@@ -37,6 +37,12 @@ SWEEP_SECONDS = 2 * DAY
 """How much later than `due` DynamoDB may end a node: sweep comes first and tells its profile."""
 MOST_MEMBERS = 90
 """Identifiers a profile may hold, so that a merge is one DynamoDB transaction of at most 100."""
+EVERYBODY = "*"
+"""Whom a quarantined identifier is apart from."""
+SEPARATED, QUARANTINED = "separated", "quarantined"
+"""The rules that keep apart what limits would let join."""
+SHARED = 10
+"""Refused links after which an identifier counts as one that many share, and joins nobody."""
 
 
 def node_key(idkey: str) -> Key:
@@ -67,6 +73,8 @@ class Node:
     version: int
     gpc: int | None = None
     """When Global Privacy Control was first seen here, epoch seconds."""
+    refusals: int = 0
+    """With how many identifiers a link was refused because this one seems to be shared."""
 
 
 @dataclass(slots=True)
@@ -79,6 +87,8 @@ class Profile:
     state: str | None = None
     """None is active; `erasing` accepts nothing."""
     request: str | None = None
+    apart: dict[str, list[str]] = field(default_factory=dict)
+    """Separations: idkey to those that it is never to be with, or EVERYBODY."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,8 @@ class Graph:
         """Pairs that have a LINK, and whether it is an accepted one."""
         self.ended: dict[tuple[str, str], int] = {}
         """Pairs whose LINK has ended and still lies there, with its `due`."""
+        self.shared: dict[str, Evidence] = {}
+        """Identifiers that were found to be shared by many, with the last of the evidence."""
 
     def load(self, idkeys: Collection[str], pairs: Collection[tuple[str, str]] = ()) -> None:
         """Read (again) the keys and nodes of these identifiers, their profiles, links of pairs."""
@@ -200,34 +212,43 @@ class Graph:
         if self.closed(one.key):
             raise keyring.Fenced
         if one.key not in self.nodes:
-            self._create([one], None, [])
+            self._create([one], None, [], None)
 
     def _place(self, home: Identifier, others: list[Identifier], evidence: Evidence) -> None:
         """A node for the home: in the profile of the strongest other that has one and may take it,
         else in a new profile together with the others that have none."""
         for one in others:
             profile = self.profile(one.key)
-            if profile and not self._refusal(
-                {home.key: home.type}, profile.members, evidence.trust
-            ):
-                self._create([home], profile, self._links(home, one, evidence))
+            if profile and not self._refusal(_alone(home), profile, evidence.trust):
+                self._create([home], profile, [(home, one)], evidence)
                 return
-        group, links = [home], []
+        group = [home]
         for one in others:
-            members = {other.key: other.type for other in group}
-            refused = self._refusal(members, {one.key: one.type}, evidence.trust)
+            refused = self._refusal(_alone(*group), _alone(one), evidence.trust)
             if one.key not in self.nodes and not refused:
                 group.append(one)
-                links += self._links(home, one, evidence)
-        self._create(group, None, links)
+        self._create(group, None, [(home, one) for one in group[1:]], evidence)
 
-    def _create(self, group: list[Identifier], profile: Profile | None, links: list[Put]) -> None:
+    def _create(
+        self,
+        group: list[Identifier],
+        profile: Profile | None,
+        pairs: list[tuple[Identifier, Identifier]],
+        evidence: Evidence | None,
+    ) -> None:
         """Nodes for a group, in `profile` or a new one, only while none of them has a fence."""
         today = int(self.now // DAY)
-        new = profile or Profile(_new_profile_id(self.now), {}, {}, 0)
+        new = profile or Profile(new_profile_id(self.now), {}, {}, 0)
         members = {one.key: one.type for one in group}
         grown = replace(new, members=new.members | members, version=new.version + 1)
-        ends = self._ends()
+        ends = self.ends()
+        decided = {"profile": grown.id, "version": grown.version}
+        links = [
+            put
+            for home, one in pairs
+            if evidence
+            for put in self._links(home, one, evidence, decided)
+        ]
         writes: list[Write] = [*links]
         for one in group:
             salt = self.keys[one.key].salt or keyring.salt(self.rows, one.key)
@@ -243,9 +264,9 @@ class Graph:
             ]
         if profile:
             unchanged = {"version": profile.version, "state": ABSENT}
-            writes.append(Update(profile_key(new.id), _profile_row(grown) | ends, when=unchanged))
+            writes.append(Update(profile_key(new.id), profile_row(grown) | ends, when=unchanged))
         else:
-            writes.append(Put(profile_key(new.id), _profile_row(grown) | ends, when={"pk": ABSENT}))
+            writes.append(Put(profile_key(new.id), profile_row(grown) | ends, when={"pk": ABSENT}))
         self.rows.commit(*writes)
         self.profiles[new.id] = grown
         for one in group:
@@ -265,48 +286,92 @@ class Graph:
         together = theirs is not None and mine.id == theirs.id
         if together and self.links.get((a, b)):
             return None
-        refused = None
-        if not together:
-            joining = theirs.members if theirs else {b: one.type}
-            refused = self._refusal(mine.members, joining, evidence.trust)
-            if refused and self._prune(mine, theirs):
-                raise Conflict
-        if refused and (a, b) in self.links:
-            return refused
-        links = self._links(home, one, evidence, refused)
-        if refused:
-            self.rows.commit(*links)
-        elif theirs is None:
-            self._create([one], mine, links)
-        elif together:
-            self.rows.commit(
-                *links,
-                Check(profile_key(mine.id), when={"version": mine.version, "state": ABSENT}),
+        if together:
+            decided = {"profile": mine.id, "version": mine.version + 1}
+            later = Update(
+                profile_key(mine.id),
+                set={"version": mine.version + 1},
+                when={"version": mine.version, "state": ABSENT},
             )
+            self.rows.commit(*self._links(home, one, evidence, decided), later)
+            mine.version += 1
+            self.links[a, b] = True
+            return None
+        refused = self._refusal(mine, theirs or _alone(one), evidence.trust)
+        if refused:
+            if self._prune(mine, theirs):
+                raise Conflict
+            self._refuse(home, one, evidence, refused)
+            return refused
+        if theirs is None:
+            self._create([one], mine, [(home, one)], evidence)
         else:
-            self._merge(mine, theirs, links)
-        self.links[a, b] = refused is None
-        return refused
+            self._merge(mine, theirs, home, one, evidence)
+        self.links[a, b] = True
+        return None
+
+    def _refuse(self, home: Identifier, one: Identifier, evidence: Evidence, rule: str) -> None:
+        """Keep a refusal as evidence, once, and count it for the one that seems to be shared."""
+        pair = home.key, one.key
+        blamed = self._seems_shared(home, one, evidence.trust, rule)
+        if blamed and self.nodes[blamed.key].refusals >= SHARED:  # a crash came before its end
+            self.shared[blamed.key] = evidence
+        if pair in self.links or rule == QUARANTINED:  # which may be met by thousands
+            return
+        profiles = [found for end in pair if (found := self.profile(end))]
+        decided: Row = {"refused": rule, "version": max(found.version for found in profiles)}
+        count = (
+            [Update(node_key(blamed.key), add={"refusals": 1}, when={"version": PRESENT})]
+            if blamed
+            else []
+        )
+        self.rows.commit(
+            *self._links(home, one, evidence, decided), *map(_unchanged, profiles), *count
+        )
+        self.links[pair] = False
+        if blamed:
+            node = self.nodes[blamed.key]
+            node.refusals += 1
+            if node.refusals >= SHARED:
+                self.shared[blamed.key] = evidence
+
+    def _seems_shared(
+        self, home: Identifier, one: Identifier, trust: Trust, rule: str
+    ) -> Identifier | None:
+        """Of two identifiers that a limit keeps apart, the one that too many have in common.
+
+        It is the one that is not of the type of which there would be too many, else the weaker.
+        The word of a public key counts against devices only, or it could silence a person.
+        """
+        weaker = max(home, one, key=lambda end: self.policy.identifier(end.type).priority)
+        _, _, type_ = rule.partition("limit:")
+        others = [end for end in (home, one) if type_ and end.type != type_]
+        blamed = others[0] if len(others) == 1 else weaker
+        known = self.policy.identifier(blamed.type).known
+        if rule == SEPARATED or blamed.key not in self.nodes or (trust == "client" and known):
+            return None
+        return blamed
 
     def _links(
-        self, home: Identifier, one: Identifier, evidence: Evidence, refused: str | None = None
+        self, home: Identifier, one: Identifier, evidence: Evidence, decided: Row
     ) -> list[Put]:
-        """The evidence in both directions, so that erasing either end finds it."""
+        """A decision and its evidence in both directions, so that erasing either end finds it.
+
+        `decided` says which profile it made, in which version, or why it was refused.
+        """
         due = self.policy.due(self.policy.records["link"], self.now)
-        row: Row = asdict(evidence) | {"due": due, "ttl": due}
-        if refused:
-            row["refused"] = refused
+        row: Row = asdict(evidence) | decided | {"due": due, "ttl": due}
         ends = ((home.key, one.key), (one.key, home.key))
         # A refusal never replaces a link that another worker made meanwhile.
         ended = self.ended.get((home.key, one.key))
         free: When = {"pk": ABSENT} if ended is None else {"due": ended}
-        when = free if refused else {}
+        when = free if "refused" in decided else {}
         return [Put(link_key(a, b), row, when) for a, b in ends]
 
-    def _refusal(
-        self, one: Mapping[str, str], other: Mapping[str, str], trust: Trust
-    ) -> str | None:
-        return joining_refusal(one, other, trust, self.policy)
+    def _refusal(self, one: Profile, other: Profile, trust: Trust) -> str | None:
+        return kept_apart(one, other) or joining_refusal(
+            one.members, other.members, trust, self.policy
+        )
 
     def _prune(self, *profiles: Profile | None) -> bool:
         """Drop from profiles the members that are theirs no more; whether there were any."""
@@ -314,7 +379,7 @@ class Graph:
         for profile in profiles:
             if profile is None:
                 continue
-            living = self._living(profile)
+            living = self.living(profile)
             if len(living) < len(profile.members):
                 self.rows.update(
                     Update(
@@ -326,7 +391,7 @@ class Graph:
                 pruned = True
         return pruned
 
-    def _living(self, profile: Profile) -> dict[str, str]:
+    def living(self, profile: Profile) -> dict[str, str]:
         """The members that have not ended and whose node still names this profile."""
         found = self.rows.get([node_key(idkey) for idkey in profile.members])
         return {
@@ -335,22 +400,32 @@ class Graph:
             if found.get(node_key(idkey), {}).get("profile") == profile.id
         }
 
-    def _merge(self, one: Profile, other: Profile, links: list[Put]) -> None:
+    def _merge(
+        self,
+        mine: Profile,
+        theirs: Profile,
+        home: Identifier,
+        one: Identifier,
+        evidence: Evidence,
+    ) -> None:
         """Make two profiles one; the smaller id (the older) survives."""
-        survivor, loser = sorted((one, other), key=lambda profile: profile.id)
-        moving = self._living(loser)
+        survivor, loser = sorted((mine, theirs), key=lambda profile: profile.id)
+        moving = self.living(loser)
         merged = Profile(
             survivor.id,
             survivor.members | moving,
             consent.fold_choices(survivor.choices, loser.choices),
-            survivor.version + 1,
+            # Later than both, so that decisions have the order in which they were made.
+            max(survivor.version, loser.version) + 1,
+            apart=_both(survivor.apart, loser.apart),
         )
+        decided = {"profile": merged.id, "version": merged.version, "merged": loser.id}
         unchanged = {"state": ABSENT}
         self.rows.commit(
-            *links,
+            *self._links(home, one, evidence, decided),
             Update(
                 profile_key(survivor.id),
-                set=_profile_row(merged) | self._ends(),
+                set=profile_row(merged) | self.ends(),
                 when=unchanged | {"version": survivor.version},
             ),
             Delete(profile_key(loser.id), when=unchanged | {"version": loser.version}),
@@ -370,13 +445,13 @@ class Graph:
             if node.profile == loser.id:
                 node.profile, node.version = survivor.id, node.version + 1
 
-    def _ends(self) -> dict[str, int]:
+    def ends(self) -> dict[str, int]:
         due = self.policy.due(self.policy.records["identifier"], self.now)
         return {"due": due, "ttl": due + SWEEP_SECONDS}
 
     def seen(self, idkeys: Collection[str]) -> None:
         """Move last-seen, and with it the end of node, traits and profile, at most once a day."""
-        today, ends = int(self.now // DAY), self._ends()
+        today, ends = int(self.now // DAY), self.ends()
         stale = [n for i in idkeys if (n := self.nodes.get(i)) and n.last < today]
         for key in {profile_key(node.profile) for node in stale}:
             self.rows.update(Update(key, set=ends, when={"version": PRESENT}))
@@ -427,6 +502,18 @@ def insist(work: Callable[[], T], again: Callable[[], None]) -> T:
     raise Unavailable("too many writers at the same rows")
 
 
+def kept_apart(one: Profile, other: Profile) -> str | None:
+    """QUARANTINED or SEPARATED where a member of one is never to be with a member of the other."""
+    for mine, theirs in ((one, other), (other, one)):
+        for member in mine.members:
+            kept = mine.apart.get(member, ())
+            if EVERYBODY in kept:
+                return QUARANTINED
+            if any(idkey in theirs.members for idkey in kept):
+                return SEPARATED
+    return None
+
+
 def joining_refusal(
     one: Mapping[str, str], other: Mapping[str, str], trust: Trust, policy: Policy
 ) -> str | None:
@@ -451,8 +538,27 @@ def event_hash(message_id: str) -> str:
 
 def profile_of(id_: str, row: Row) -> Profile:
     return Profile(
-        id_, row["members"], row["choices"], row["version"], row.get("state"), row.get("request")
+        id_,
+        row["members"],
+        row["choices"],
+        row["version"],
+        row.get("state"),
+        row.get("request"),
+        row.get("apart", {}),
     )
+
+
+def _alone(*group: Identifier) -> Profile:
+    """What identifiers without a profile are to who asks whether they may join one."""
+    return Profile("", {one.key: one.type for one in group}, {}, 0)
+
+
+def _unchanged(profile: Profile) -> Check:
+    return Check(profile_key(profile.id), when={"version": profile.version, "state": ABSENT})
+
+
+def _both(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {idkey: sorted({*one.get(idkey, ()), *other.get(idkey, ())}) for idkey in {*one, *other}}
 
 
 def _node(idkey: str, row: Row) -> Node:
@@ -465,6 +571,7 @@ def _node(idkey: str, row: Row) -> Node:
         row["signals"],
         row["version"],
         row.get("gpc"),
+        row.get("refusals", 0),
     )
 
 
@@ -479,10 +586,11 @@ def _node_row(node: Node) -> dict[str, Any]:
     }
 
 
-def _profile_row(profile: Profile) -> dict[str, Any]:
-    return {"members": profile.members, "choices": profile.choices, "version": profile.version}
+def profile_row(profile: Profile) -> dict[str, Any]:
+    row = {"members": profile.members, "choices": profile.choices, "version": profile.version}
+    return row | ({"apart": profile.apart} if profile.apart else {})
 
 
-def _new_profile_id(now: float) -> str:
+def new_profile_id(now: float) -> str:
     """Ids sort by time: 12 hex digits of milliseconds, then chance."""
     return f"{int(now * 1000):012x}{secrets.token_hex(6)}"

@@ -109,7 +109,7 @@ class View:
         for idkey, row in records(self.world, list(self.members)):
             member = self.members[idkey]
             shown = {name: row[name] for name in row if name not in ("pk", "sk", "due", "ttl")}
-            shown["identifier"] = self._named(idkey)
+            shown["identifier"] = self.named(idkey)
             if "evidence" in shown and not self._may("consent:evidence", frozenset(), idkey):
                 del shown["evidence"]
             elif "evidence" in row:
@@ -128,8 +128,8 @@ class View:
                     continue  # told once, from its other end
                 found.append(
                     {
-                        "a": self._named(member.idkey),
-                        "b": self._named(other),
+                        "a": self.named(member.idkey),
+                        "b": self.named(other),
                         "rule": row["rule"],
                         "source": row["source"],
                         "trust": row["trust"],
@@ -235,7 +235,8 @@ class View:
         until = (verified or 0) / 1000 + attribute.verify_within * DAY
         return {"verified_at": verified, "stale": until <= self.world.clock()}
 
-    def _named(self, idkey: str) -> Json:
+    def named(self, idkey: str) -> Json:
+        """A member by its type, and its value where the purpose may know it."""
         member = self.members.get(idkey)
         if member is None:
             return {"type": "(outside this profile)", "value": None}

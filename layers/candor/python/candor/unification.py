@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from candor import bundles, consents, outcomes, traits
+from candor import bundles, consents, outcomes, separation, traits
 from candor.consent import denies, fold_signals, hear, verdict
 from candor.credentials import Trust
 from candor.identifiers import Identifier
-from candor.identity import Claim, Evidence, Graph, claim, event_hash, insist
+from candor.identity import SEPARATED, Claim, Evidence, Graph, claim, event_hash, insist
 from candor.keyring import Fenced
 from candor.policy import Attribute
 from candor.ports import Unavailable
@@ -54,6 +54,8 @@ class _Party:
     trust: Trust
     somebody_elses: bool | None = None
     """Whether the home's profile turned out to be another person's; None before anyone asked."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """`refused_link` and the rule, for each rule that refused to link some of them."""
     pairs: list[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -270,7 +272,9 @@ class _Unification:
         seen = {one.key for event in self._remaining() for one in event.party.claim.ids}
         self._insist(lambda: self.graph.seen(seen), seen)
         return [
-            _outcome(event.sent, self.source["id"], event.dropped, event.also)
+            _outcome(
+                event.sent, self.source["id"], event.dropped, [*event.also, *event.party.refused]
+            )
             for event in self.events
         ]
 
@@ -379,15 +383,27 @@ class _Unification:
 
         def write() -> None:
             left_out = self.graph.resolve(made.home, made.ids, evidence)
+            party.refused = [("refused_link", rule) for rule in sorted({*left_out.values()})]
             refused = left_out.get(made.person.key) if made.person else None
-            party.somebody_elses = refused in self.somebody_elses
+            party.somebody_elses = refused in self.somebody_elses or (
+                refused == SEPARATED and self._names_a_person(made.home)
+            )
 
         try:
             self._insist(write, [one.key for one in made.ids], party.pairs)
+            if separation.quarantine_shared(self.graph, made.ids):
+                self.graph.load([one.key for one in made.ids], party.pairs)
+                self._insist(write, [one.key for one in made.ids], party.pairs)
         except Fenced:
             for other in self.events:
                 if other.party is party:
                     other.dropped = other.dropped or "fenced"
+
+    def _names_a_person(self, home: Identifier) -> bool:
+        """Whether somebody known is in a home's profile."""
+        profile = self.graph.profile(home.key)
+        members = profile.members.values() if profile else ()
+        return any(self.policy.identifier(type_).known for type_ in members)
 
     def _write_traits(self) -> None:
         facts: dict[str, list[traits.Fact]] = {}

@@ -1,0 +1,176 @@
+"""The graph against a model of its rules, whatever happens in whatever order, with crashes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from candor import separation
+from candor.credentials import Source
+from candor.identity import MOST_MEMBERS
+from tests.fakes import FakeClock, FakeRows
+from tests.identity_model import Model
+from tests.recorder import Recorder
+from tests.worlds import CRM, WEB, Json, Shop, broken_rules, policy, sent
+
+NAMES = [
+    *(f"user_id:u{n}" for n in range(3)),
+    *(f"email:e{n}@example.com" for n in range(3)),
+    "phone:+49301234567",
+    *(f"anonymous_id:a{n}" for n in range(3)),
+    "device_id:d0",
+]
+
+
+class Crash(Exception):
+    pass
+
+
+def tight(compiled: Json) -> None:
+    """Limits that bind soon."""
+    for type_, limit in (("email", 2), ("anonymous_id", 2), ("device_id", 1)):
+        compiled["identifiers"][type_]["limit"] = limit
+
+
+def event(id_: str, kind: str, who: list[str]) -> Json:
+    """An event of these identifiers, which needs no consent."""
+    of = dict(one.split(":") for one in who)
+    fields: Json = {"userId": of.get("user_id"), "anonymousId": of.get("anonymous_id")}
+    traits = {name: of[name] for name in ("email", "phone") if name in of}
+    context: Json = {"device": {"id": of["device_id"]}} if "device_id" in of else {}
+    if kind == "identify":
+        return sent("identify", id_, traits=traits, context=context, **fields)
+    context |= {"traits": traits}
+    named: Json = {"event": "Order Completed", "properties": {"order_id": id_}}
+    return sent("track", id_, context=context, **named, **fields)
+
+
+class Identity(RuleBasedStateMachine):
+    """Each rule does the same to the shop and to the model; the partition is compared after it."""
+
+    def __init__(self, rows: Callable[[FakeClock], Any] = FakeRows) -> None:
+        super().__init__()
+        self.shop = Shop(policy(tight), rows=rows)
+        self.model = Model(self.shop.policy, lambda who: self.shop.id(who).key)
+        self.count = 0
+        self.delivered: list[tuple[Json, str, list[str]]] = []
+
+    def crashing(self, work: Callable[[], Any], place: int | None) -> None:
+        """Do it; where a place is given, crash there first, and repeat it."""
+        if place is not None:
+            recorder = Recorder()
+            recorder.fail(place, Crash)
+            self.shop.rows.tap = recorder.tap
+            try:
+                work()
+            except Crash:
+                pass
+            else:
+                return
+            finally:
+                self.shop.rows.tap = None
+        work()
+
+    def deliver(self, message: Json, trust: str, who: list[str], place: int | None) -> None:
+        self.crashing(lambda: self.shop.unify(message), place)
+        self.model.event(trust, who)
+
+    @rule(
+        source=st.sampled_from([WEB, CRM, CRM]),
+        kind=st.sampled_from(["identify", "track", "track"]),
+        who=st.lists(
+            st.sampled_from(NAMES), min_size=1, max_size=4, unique_by=lambda one: one.split(":")[0]
+        ),
+        place=st.none() | st.integers(0, 60),
+        later=st.booleans(),
+    )
+    def an_event_arrives(
+        self, source: Source, kind: str, who: list[str], place: int | None, later: bool
+    ) -> None:
+        self.count += 1
+        message = self.shop.message(source, event(f"m{self.count}", kind, who))
+        self.delivered.append((message, source.trust, who))
+        if not later:  # or it comes only when it comes again
+            self.deliver(message, source.trust, who, place)
+
+    @rule(previous=st.sampled_from(NAMES[:3] + NAMES[7:10]), user=st.sampled_from(NAMES[:3]))
+    def an_alias_arrives(self, previous: str, user: str) -> None:
+        self.count += 1
+        value = previous.partition(":")[2]
+        named: Json = {"previousId": value, "userId": user.partition(":")[2]}
+        message = self.shop.message(CRM, sent("alias", f"m{self.count}", **named))
+        same = value == named["userId"]
+        who = [user] if same else [user, f"anonymous_id:{value}"]
+        self.delivered.append((message, CRM.trust, who))
+        self.deliver(message, CRM.trust, who, None)
+
+    @precondition(lambda self: self.delivered)
+    @rule(data=st.data(), place=st.none() | st.integers(0, 60))
+    def one_comes_again(self, data: st.DataObject, place: int | None) -> None:
+        message, trust, who = data.draw(st.sampled_from(self.delivered))
+        self.deliver(message, trust, who, place)
+
+    @precondition(lambda self: self.model.people)
+    @rule(data=st.data(), place=st.none() | st.integers(0, 90), strangers=st.booleans())
+    def a_person_separates_two(
+        self, data: st.DataObject, place: int | None, strangers: bool
+    ) -> None:
+        people = [one for one in self.model.people if len(one) > 1]
+        if strangers or not people:
+            known = sorted(set().union(*self.model.people))
+        else:
+            known = sorted(data.draw(st.sampled_from(people)))
+        one, other = (data.draw(st.sampled_from(known)) for _ in range(2))
+        if one == other:
+            return
+        a, b = self.shop.id(one), self.shop.id(other)
+        self.crashing(lambda: separation.separate(self.shop.world, a, b, "staff", "why"), place)
+        self.model.separate(one, other)
+
+    @precondition(lambda self: self.model.apart)
+    @rule(data=st.data())
+    def a_separation_is_lifted(self, data: st.DataObject) -> None:
+        pairs = sorted(sorted(pair) for pair in self.model.apart)
+        one, other = data.draw(st.sampled_from(pairs))
+        separation.lift(self.shop.world, self.shop.id(one), self.shop.id(other), "staff")
+        self.model.lift(one, other)
+
+    @rule(who=st.sampled_from(NAMES), place=st.none() | st.integers(0, 40))
+    def a_person_quarantines_one(self, who: str, place: int | None) -> None:
+        if self.model.person(who):
+            one = self.shop.id(who)
+            self.crashing(lambda: separation.quarantine(self.shop.world, one, "staff", {}), place)
+            self.model.quarantine(who)
+
+    @precondition(lambda self: self.model.shared)
+    @rule(data=st.data())
+    def one_is_released(self, data: st.DataObject) -> None:
+        who = data.draw(st.sampled_from(sorted(self.model.shared)))
+        separation.release(self.shop.world, self.shop.id(who))
+        self.model.release(who)
+
+    @rule(count=st.integers(8, 14), source=st.sampled_from([WEB, CRM]))
+    def many_use_one_device(self, count: int, source: Source) -> None:
+        for n in range(count):
+            self.count += 1
+            who = [f"user_id:guest{n}", "anonymous_id:a0"]
+            message = self.shop.message(source, event(f"m{self.count}", "track", who))
+            self.deliver(message, source.trust, who, None)
+
+    @invariant()
+    def they_agree_who_is_one_person(self) -> None:
+        model = {frozenset(self.shop.id(who).key for who in one) for one in self.model.people}
+        assert self.shop.profiles() == model
+
+    @invariant()
+    def the_graph_is_sound(self) -> None:
+        assert broken_rules(self.shop) == []
+        assert all(len(one) <= MOST_MEMBERS for one in self.shop.profiles())
+
+
+TestIdentity = Identity.TestCase
+TestIdentity.settings = settings(
+    max_examples=settings().max_examples * 2, stateful_step_count=settings().stateful_step_count * 3
+)

@@ -1,0 +1,338 @@
+"""Separation: what a person takes apart stays apart, with all that each part brought."""
+
+import pytest
+
+from candor import separation
+from candor.errors import Clash, NotFound, Refused
+from candor.identity import EVERYBODY, SHARED, Graph
+from candor.outcomes import listing
+from candor.policy import DAY
+from tests.worlds import CRM, WEB, Shop, broken_rules, order, says, sent
+
+BY = "staff"
+KIOSK = "anonymous_id:kiosk"
+
+
+def melted() -> Shop:
+    """Two people in one profile: both used one tablet, and the shop's server said so."""
+    shop = Shop()
+    shop.send(CRM, order("o1", userId="1", anonymousId="tablet"))
+    both = {"traits": {"email": "ann@example.com", "phone": "+49301234567"}}
+    shop.send(CRM, order("o2", anonymousId="tablet", context=both))
+    shop.send(CRM, order("o3", anonymousId="phone2", context={"traits": {"phone": "+49301234567"}}))
+    return shop
+
+
+def separate(shop: Shop, one: str, other: str) -> None:
+    separation.separate(shop.world, shop.id(one), shop.id(other), BY, "they rang and said so")
+
+
+def lift(shop: Shop, one: str, other: str) -> None:
+    separation.lift(shop.world, shop.id(one), shop.id(other), BY)
+
+
+def members(shop: Shop, who: str) -> set[str]:
+    return {f"{one['type']}:{one['value']}" for one in shop.view(who).identifiers()}
+
+
+def test_a_profile_splits_along_its_links_in_the_order_they_were_decided() -> None:
+    shop = melted()
+    assert len(shop.profiles()) == 1
+
+    separate(shop, "user_id:1", "phone:+49301234567")
+
+    assert shop.profiles() == shop.people(
+        ["user_id:1", "anonymous_id:tablet", "email:ann@example.com"],
+        ["phone:+49301234567", "anonymous_id:phone2"],
+    )
+    assert broken_rules(shop) == []
+
+
+def test_each_part_has_what_its_identifiers_brought() -> None:
+    shop = melted()
+    before = set(shop.event_ids("user_id:1"))
+
+    separate(shop, "user_id:1", "phone:+49301234567")
+
+    mine, theirs = shop.event_ids("user_id:1"), shop.event_ids("phone:+49301234567")
+    assert (set(mine), set(theirs)) == ({"o1", "o2"} & before, {"o3"})
+
+
+def test_every_denial_that_held_for_the_whole_holds_for_both_parts_and_no_grant_does() -> None:
+    shop = melted()
+    shop.choose("user_id:1", {"analytics": False, "marketing": True}, CRM)
+    shop.choose("phone:+49301234567", {"personalization": True}, CRM)
+
+    separate(shop, "user_id:1", "phone:+49301234567")
+
+    assert shop.state("user_id:1", "analytics") == "denied"
+    assert shop.state("phone:+49301234567", "analytics") == "denied"
+    assert shop.state("user_id:1", "marketing") == "granted"
+    assert shop.state("phone:+49301234567", "marketing") == "unknown", "the other's grant"
+    assert shop.state("user_id:1", "personalization") == "unknown"
+    assert shop.state("phone:+49301234567", "personalization") == "granted"
+    carried = [r for r in shop.rows.held("graph") if r.get("mechanism") == "split"]
+    assert [(row["purpose"], row["granted"]) for row in carried] == [("analytics", False)]
+
+
+@pytest.mark.parametrize("path", ["directly", "by a third", "by a new one", "by consent"])
+def test_whatever_evidence_returns_by_whatever_path_they_stay_apart(path: str) -> None:
+    shop = melted()
+    separate(shop, "user_id:1", "phone:+49301234567")
+    phone = {"traits": {"phone": "+49301234567"}}
+
+    if path == "directly":
+        shop.send(CRM, order("o4", userId="1", context=phone))
+    elif path == "by a third":
+        shop.send(CRM, order("o4", anonymousId="tablet", context=phone))
+    elif path == "by a new one":
+        shop.send(CRM, order("o4", anonymousId="new", context=phone))
+        shop.send(CRM, order("o5", anonymousId="new", userId="1"))
+    else:
+        shop.choose(("user_id:1", "phone:+49301234567"), {"marketing": True}, CRM)
+
+    assert "phone:+49301234567" not in members(shop, "user_id:1")
+    assert broken_rules(shop) == []
+    refused = {r.get("refused") for r in shop.rows.held("graph") if r["sk"].startswith("LINK#")}
+    assert "separated" in refused or path == "by a third", "and it is told"
+
+
+def test_they_stay_apart_though_one_of_them_ends_and_comes_again() -> None:
+    shop = melted()
+    separate(shop, "user_id:1", "phone:+49301234567")
+    for _ in range(8):
+        shop.clock.advance(180 * DAY)
+        now = {"timestamp": None}
+        shop.send(CRM, order("alive", userId="1") | now)
+    shop.expire()
+    assert shop.node("phone:+49301234567") is None
+
+    phone = {"traits": {"phone": "+49301234567"}}
+    shop.send(CRM, order("o9", userId="1", context=phone) | {"timestamp": None})
+
+    assert "phone:+49301234567" not in members(shop, "user_id:1")
+
+
+def test_lifted_they_join_when_evidence_returns_and_not_before() -> None:
+    shop = melted()
+    separate(shop, "user_id:1", "phone:+49301234567")
+    lift(shop, "user_id:1", "phone:+49301234567")
+    assert "phone:+49301234567" not in members(shop, "user_id:1")
+
+    shop.send(CRM, order("o4", userId="1", context={"traits": {"phone": "+49301234567"}}))
+
+    assert "phone:+49301234567" in members(shop, "user_id:1")
+    assert broken_rules(shop) == []
+    with pytest.raises(Clash):
+        lift(shop, "user_id:1", "phone:+49301234567")
+
+
+def test_separated_twice_is_separated_once() -> None:
+    shop = melted()
+    separate(shop, "user_id:1", "phone:+49301234567")
+    before = shop.profiles()
+
+    separate(shop, "phone:+49301234567", "user_id:1")
+
+    assert shop.profiles() == before
+    lift(shop, "phone:+49301234567", "user_id:1")
+    with pytest.raises(Clash):
+        lift(shop, "user_id:1", "phone:+49301234567")
+
+
+def test_two_strangers_can_be_kept_apart_before_anything_joins_them() -> None:
+    shop = Shop()
+    shop.send(CRM, order("o1", userId="1"))
+    shop.send(CRM, order("o2", context={"traits": {"email": "b@example.com"}}))
+    separate(shop, "user_id:1", "email:b@example.com")
+
+    shop.send(CRM, order("o3", userId="1", context={"traits": {"email": "b@example.com"}}))
+
+    assert members(shop, "user_id:1") == {"user_id:1"}
+
+
+def test_nobody_is_separated_from_themselves_or_from_nobody() -> None:
+    shop = melted()
+    with pytest.raises(Refused):
+        separate(shop, "user_id:1", "user_id:1")
+    with pytest.raises(NotFound):
+        separate(shop, "user_id:1", "user_id:77")
+
+
+def test_the_reason_is_sealed() -> None:
+    shop = melted()
+    separate(shop, "user_id:1", "phone:+49301234567")
+
+    assert "rang" not in repr(shop.rows.held("graph"))
+
+
+def test_an_erasure_takes_the_record_of_a_separation_along() -> None:
+    shop = melted()
+    separate(shop, "user_id:1", "phone:+49301234567")
+
+    shop.erase("user_id:1")
+
+    assert not [row for row in shop.rows.held("graph") if row["sk"].startswith("SEP#")]
+    assert members(shop, "phone:+49301234567")
+
+
+# Shared by many
+
+
+def kiosk(shop: Shop, people: range, source: object = CRM) -> None:
+    for n in people:
+        shop.send(source, order(f"k{n}", userId=f"user{n}", anonymousId="kiosk"))  # type: ignore[arg-type]
+
+
+def quarantined(shop: Shop) -> set[str]:
+    return {row["sk"] for row in shop.rows.held("graph") if row["pk"] == separation.QUARANTINE}
+
+
+@pytest.mark.parametrize("source", [CRM, WEB])
+def test_what_many_share_is_found_and_joins_nobody(source: object) -> None:
+    shop = Shop()
+    kiosk(shop, range(SHARED), source)
+    assert not quarantined(shop)
+    assert KIOSK in members(shop, "user_id:user0")
+
+    kiosk(shop, range(SHARED, SHARED + 3), source)
+
+    assert quarantined(shop) == {shop.id(KIOSK).key}
+    assert members(shop, KIOSK) == {KIOSK}
+    assert KIOSK not in members(shop, "user_id:user0")
+    assert broken_rules(shop) == []
+
+
+def test_a_quarantine_bounds_what_is_kept_of_refusals() -> None:
+    shop = Shop()
+    kiosk(shop, range(SHARED + 1))
+    rows = len([r for r in shop.rows.held("graph") if r["pk"] == f"I#{shop.id(KIOSK).key}"])
+
+    kiosk(shop, range(SHARED + 1, SHARED + 30))
+
+    after = len([r for r in shop.rows.held("graph") if r["pk"] == f"I#{shop.id(KIOSK).key}"])
+    assert after == rows
+
+
+def test_a_public_key_cannot_put_a_person_into_quarantine() -> None:
+    shop = Shop()
+    shop.send(CRM, order("o", userId="victim"))
+    for n in range(50 + 3 * SHARED):
+        shop.send(WEB, order(f"x{n}", userId="victim", anonymousId=f"fake{n}"))
+
+    assert not quarantined(shop)
+    assert "o" in shop.event_ids("user_id:victim")
+
+
+def test_a_traveller_who_meets_many_kiosks_is_not_taken_for_one() -> None:
+    shop = Shop()
+    for n in range(2 * SHARED):
+        shop.send(CRM, order(f"a{n}", userId=f"local{n}", anonymousId=f"kiosk{n}"))
+        shop.send(CRM, order(f"b{n}", userId="traveller", anonymousId=f"kiosk{n}"))
+
+    assert not quarantined(shop)
+
+
+def test_released_it_joins_again() -> None:
+    shop = Shop()
+    kiosk(shop, range(SHARED + 1))
+    separation.release(shop.world, shop.id(KIOSK))
+    assert not quarantined(shop)
+
+    shop.send(CRM, order("o", userId="user7", anonymousId="kiosk"))
+
+    assert KIOSK in members(shop, "user_id:user7")
+    with pytest.raises(Clash):
+        separation.release(shop.world, shop.id(KIOSK))
+
+
+def test_what_was_denied_at_a_kiosk_stays_denied_in_quarantine() -> None:
+    shop = Shop()
+    shop.send(WEB, sent("page", "p", anonymousId="kiosk", context=says(analytics=True)))
+    kiosk(shop, range(1))
+    shop.choose("user_id:user0", {"analytics": False}, CRM)
+    kiosk(shop, range(1, SHARED + 1))
+
+    assert shop.state(KIOSK, "analytics") == "denied"
+
+
+def test_a_quarantine_survives_a_merge_and_a_split_of_others() -> None:
+    shop = Shop()
+    kiosk(shop, range(SHARED + 1))
+    graph = Graph(shop.world)
+    graph.load([shop.id(KIOSK).key])
+    profile = graph.profile(shop.id(KIOSK).key)
+    assert profile
+    assert profile.apart == {shop.id(KIOSK).key: [EVERYBODY]}
+
+
+@pytest.mark.parametrize("older", ["the separated", "the other"])
+def test_a_separation_survives_a_merge_whichever_profile_is_older(older: str) -> None:
+    shop = Shop()
+    email = {"traits": {"email": "c@example.com"}}
+    first = [order("o1", userId="1"), order("o2", anonymousId="x")]
+    other = order("o3", context=email)
+    for event in [*first, other] if older == "the separated" else [other, *first]:
+        shop.send(CRM, event)
+        shop.clock.advance(1)
+    separate(shop, "user_id:1", "anonymous_id:x")
+
+    shop.send(CRM, order("o4", userId="1", context=email))  # the separated one's profile merges
+    shop.send(CRM, order("o5", anonymousId="x", context=email))
+
+    assert members(shop, "user_id:1") == {"user_id:1", "email:c@example.com"}
+    assert broken_rules(shop) == []
+    graph = Graph(shop.world)
+    for one, two in (("user_id:1", "anonymous_id:x"), ("anonymous_id:x", "user_id:1")):
+        graph.load([shop.id(one).key])
+        profile = graph.profile(shop.id(one).key)
+        assert profile
+        assert profile.apart[shop.id(one).key] == [shop.id(two).key], "known at both ends"
+
+
+def test_what_was_decided_after_a_merge_is_later_than_all_before_it() -> None:
+    """The younger profile has the longer history; it must not count as the later one."""
+    shop = Shop()
+    shop.send(CRM, order("o1", userId="1"))
+    shop.clock.advance(1)
+    busy = {"traits": {"email": "b@example.com"}}
+    shop.send(CRM, order("o2", anonymousId="x", context=busy))
+    for n in range(6):
+        shop.send(CRM, order(f"p{n}", anonymousId=f"y{n}", context=busy))
+    shop.send(CRM, order("o3", anonymousId="x", context={"traits": {"phone": "+49301234567"}}))
+
+    shop.send(CRM, order("o4", userId="1", context={"traits": {"phone": "+49301234567"}}))
+    separate(shop, "user_id:1", "email:b@example.com")
+
+    assert members(shop, "user_id:1") == {"user_id:1"}, "it came last, by its one link"
+
+
+def test_a_crash_before_the_quarantine_only_delays_it() -> None:
+    shop = Shop()
+    kiosk(shop, range(SHARED))
+    message = shop.message(CRM, order("k", userId="late", anonymousId="kiosk"))
+
+    def crash(call: str, detail: object) -> None:
+        if call == "rows.commit:after" and any("LINK#" in str(w.key.sk) for w in detail):  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    shop.rows.tap = crash
+    with pytest.raises(KeyboardInterrupt):
+        shop.unify(message)
+    shop.rows.tap = None
+    assert not quarantined(shop)
+
+    shop.unify(message)
+
+    assert quarantined(shop) == {shop.id(KIOSK).key}
+
+
+def test_refused_links_are_counted_by_rule_and_source() -> None:
+    shop = Shop()
+    kiosk(shop, range(3))
+    kiosk(shop, range(2), WEB)
+
+    found = {day["source"]: day["outcomes"] for day in listing(shop.rows, 7, shop.clock())}
+
+    assert found["crm"] == {"refused_link:limit:user_id": 2}
+    assert found["web"]["refused_link:client_may_not_join_known_users"] == 1
