@@ -26,7 +26,8 @@ from cli.layout import (
 )
 from cli.lettering import cells, legible, shortened
 
-LONGEST_TOLD = 200
+LONGEST_TOLD = 280
+"""Characters of what is told beside the picture; an identifier has less."""
 
 LIGHT = {
     "ground": "#ffffff",
@@ -57,10 +58,11 @@ def _document(plan: Plan, title: str, purpose: str) -> str:
     graph = plan.graph
     height = plan.bottom + (44 if graph.untold else 20)
     caption = f"{_count(graph)}, as far as {purpose} may know"
-    room = int((plan.width - 2 * MARGIN) / CELL[SMALL])
+    room = plan.width - 2 * MARGIN
+    heading = shortened(legible(title), int(room / CELL[LARGE]))
     body = [
-        _text(MARGIN, 30, shortened(legible(title), room - 8), "ink strong", LARGE),
-        _text(MARGIN, 50, shortened(legible(caption), room), "dim"),
+        _text(MARGIN, 30, heading, "ink strong", LARGE),
+        _text(MARGIN, 50, shortened(legible(caption), int(room / CELL[SMALL])), "dim"),
         *_legend(plan),
     ]
     for side, rows in enumerate(plan.columns):
@@ -68,7 +70,7 @@ def _document(plan: Plan, title: str, purpose: str) -> str:
     for side, rows in enumerate(plan.columns):
         body += [line for row in rows for line in _box(plan, row, side)]
     if graph.untold:
-        said = f"{graph.untold} links between withheld identifiers of one type are not drawn."
+        said = f"Links between withheld identifiers of one type, not drawn: {graph.untold}"
         body.append(_text(MARGIN, plan.bottom + 20, said, "dim"))
     size = f'width="{plan.width:.0f}" height="{height:.0f}"'
     view = f'viewBox="0 0 {plan.width:.0f} {height:.0f}"'
@@ -76,8 +78,8 @@ def _document(plan: Plan, title: str, purpose: str) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view} {labels} xml:space="preserve">',
-            f'<title id="candor-title">{_safe(title)}</title>',
-            f'<desc id="candor-desc">{_safe(_described(graph, caption), None)}</desc>',
+            f'<title id="candor-title">{html.escape(_told(title))}</title>',
+            f'<desc id="candor-desc">{html.escape(_described(graph, caption))}</desc>',
             f"<style>{_style()}</style>",
             '<rect class="ground" width="100%" height="100%"/>',
             *body,
@@ -96,12 +98,14 @@ def _count(graph: Graph) -> str:
 
 def _described(graph: Graph, caption: str) -> str:
     """The same in sentences, for who does not see the picture."""
-    told = [f"{caption}."]
-    for link in graph.links:
-        other = link.b.name if link.b else "somebody outside"
-        words = [f"{link.a.name} and {other}", link.verdict, link.occasion, link.sender]
-        told.append(", ".join(_told(word) for word in words if word) + ".")
-    return " ".join(told)
+    return " ".join([f"{_told(caption)}.", *(f"{_sentence(link)}." for link in graph.links)])
+
+
+def _sentence(link: Link) -> str:
+    other = link.b.name if link.b else "somebody outside"
+    ends = f"{_told(link.a.name)} and {_told(other)}"
+    more = [_told(words) for words in (link.verdict, link.occasion, link.sender) if words]
+    return ", ".join([ends, *more])
 
 
 def _style() -> str:
@@ -142,8 +146,9 @@ def _legend(plan: Plan) -> list[str]:
 def _box(plan: Plan, row: Row, side: int) -> list[str]:
     node, x, y = row.node, (plan.left, plan.right)[side], row.y
     most = int((BOX - 2 * PADDING) / CELL[LARGE])
-    value = "withheld" if node.value is None else node.value
-    type_ = shortened(legible(node.type), 14)
+    type_, value, look = shortened(legible(node.type), 14), "(withheld)", "dim"
+    if node.value is not None:
+        value, look = shortened(legible(node.value), most), "ink strong"
     seen = [shortened(legible(one), 10) for one in (node.first_seen, node.last_seen) if one]
     days = " to ".join(dict.fromkeys(seen))
     days_x = x + BOX - PADDING - cells(days) * CELL[SMALL]
@@ -153,11 +158,11 @@ def _box(plan: Plan, row: Row, side: int) -> list[str]:
     place = f'x="{x:.1f}" y="{y:.1f}" width="{BOX}" height="{row.height:.1f}" rx="{rounded}"'
     return [
         "<g>",
-        f"<title>{_safe(node.name)}</title>",
+        f"<title>{html.escape(_told(node.name))}</title>",
         f'<rect class="{class_}{asked}" {place}/>',
         _text(x + PADDING, y + 17, type_, "dim"),
         *([_text(days_x, y + 17, days, "dim")] if days else []),
-        _text(x + PADDING, y + 34, shortened(legible(value), most), "ink strong", LARGE),
+        _text(x + PADDING, y + 34, value, look, LARGE),
         "</g>",
     ]
 
@@ -204,10 +209,8 @@ def _beside(plan: Plan, row: Row, words: Words, side: int) -> list[str]:
 
 def _line(link: Link, path: str) -> list[str]:
     class_ = "line" if link.kind == "joined" else "apart"
-    other = link.b.name if link.b else "somebody outside"
-    ends = f"{_told(link.a.name)} and {_told(other)}"
-    told = ", ".join(filter(None, [ends, link.verdict, link.occasion, link.sender]))
-    return [f'<path class="{class_}" d="{path}"><title>{_safe(told, None)}</title></path>']
+    told = html.escape(_sentence(link))
+    return [f'<path class="{class_}" d="{path}"><title>{told}</title></path>']
 
 
 def _said(words: Words, x: float) -> list[str]:
@@ -235,8 +238,3 @@ def _text(x: float, y: float, text: str, class_: str, size: int = SMALL) -> str:
 
 def _told(text: str) -> str:
     return shortened(legible(text), LONGEST_TOLD)
-
-
-def _safe(text: str, most: int | None = LONGEST_TOLD) -> str:
-    whole = legible(text)
-    return html.escape(whole if most is None else shortened(whole, most))

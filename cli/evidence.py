@@ -11,12 +11,15 @@ from rich.tree import Tree
 
 from candor import explanation
 from cli.graph import TRUSTED, Graph, Link, Node, day, named
+from cli.lettering import shortened
 from cli.screen import text
 from cli.show import facts, grid, listed, panel, plain, withheld
 
 Json = Mapping[str, Any]
 DEEPEST = 5
 """Steps from a tree's root; what is farther away begins a tree of its own."""
+LONGEST = 80
+"""Characters of an identifier in a tree."""
 DAYS = 7
 REASONS = {
     "shared_device": "a device that several people share",
@@ -189,7 +192,7 @@ def picture(graph: Graph, asked: str) -> RenderableType:
             shown.append(tree)
             roots.extendleft(reversed(deeper))
     if graph.untold:
-        said = f"{graph.untold} links between withheld identifiers of one type are not shown."
+        said = f"Links between withheld identifiers of one type, not shown: {graph.untold}"
         shown.append(text(said, "dim"))
     return panel(Group(*shown), f"the graph of {asked}", "blue")
 
@@ -230,13 +233,13 @@ def _tree(
 
 
 def _label(node: Node, link: Link | None) -> Text:
-    name = text(node.name, "bold" if node.known else "")
+    name = text(shortened(node.name, LONGEST), "bold" if node.known else "")
     return Text.assemble(name, text(f"   {_words(link)}", "dim")) if link else name
 
 
 def _leaf(link: Link, here: Node) -> Text:
     other = link.end(here) if link.b else None
-    name = other.name if other else "somebody outside"
+    name = shortened(other.name, LONGEST) if other else "somebody outside"
     if link.kind == "joined":
         return text(f"also with {name}   {_words(link)}", "dim")
     return text(f"╌╌✕ {name}   {link.verdict}; {_words(link)}", "yellow")

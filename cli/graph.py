@@ -1,5 +1,6 @@
 """A profile's graph as the API tells of it: its identifiers, and what links them or does not."""
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -107,7 +108,7 @@ def graph(
         nodes[node] = replace(node, first_seen=first, last_seen=last)
     found: dict[Link, tuple[str, int]] = {}
     untold = 0
-    for one in sorted(links, key=_time):
+    for one in sorted(links, key=_by_time):
         ends = [_node(one[side], types) for side in "ab" if one[side]["type"] != OUTSIDE]
         for end in ends:
             nodes.setdefault(end, end)
@@ -154,9 +155,9 @@ def _node(one: Json, types: Mapping[str, Json]) -> Node:
     return Node(type_, None if value is None else str(value), known)
 
 
-def _rank(node: Node, types: Mapping[str, Json]) -> tuple[bool, int, str, str]:
+def _rank(node: Node, types: Mapping[str, Json]) -> tuple[bool, int, str, bool, str]:
     priority = types.get(node.type, {}).get("priority", 99)
-    return not node.known, priority, node.type, node.value or ""
+    return not node.known, priority, node.type, node.value is None, node.value or ""
 
 
 def _link(one: Json, ends: list[Node], sources: Mapping[str, str]) -> Link:
@@ -174,6 +175,7 @@ def _link(one: Json, ends: list[Node], sources: Mapping[str, str]) -> Link:
     return Link(ends[0], outside, kind, what, name, trust, "", refused)
 
 
-def _time(one: Json) -> float:
+def _by_time(one: Json) -> tuple[float, str]:
+    """What was said at the same time has an order too, so that a picture is always the same."""
     time = one.get("time")
-    return time if isinstance(time, int | float) else 0
+    return time if isinstance(time, int | float) else 0, json.dumps(one, sort_keys=True)

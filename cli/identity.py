@@ -160,7 +160,8 @@ def picture(options: argparse.Namespace, screen: Screen) -> int:
 def _write(path: Path, text: str) -> None:
     """A file that its owner alone may read, where it is new. Raises Problem."""
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise Problem(f"{path} cannot be written: {error.strerror}.") from None

@@ -186,7 +186,7 @@ def test_a_split_is_shown_before_anybody_is_asked(
     keeps, moves = text.index("keeps the profile"), text.index("gets a profile of its own")
     assert keeps < text.index(ANN) < moves < text.index(BOB) < text.index("[y/N]")
     assert "email, phone" in text
-    assert re.search(r"events +1\b", text)
+    assert re.search(r"events +2\b", text)
     assert len(melted.shop.profiles()) == 1
 
 
