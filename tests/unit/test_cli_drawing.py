@@ -234,6 +234,33 @@ def test_what_covers_something_is_found(what: str) -> None:
     assert covered(drawn)
 
 
+def test_lines_beside_a_column_share_a_place_only_where_they_end_at_the_same_box() -> None:
+    made = [identifier("email", f"{n}") for n in range(5)]
+    links = [link(made[a], made[b]) for a, b in ((0, 3), (1, 4), (1, 2), (0, 4))]
+
+    drawn = Drawn(picture(made, links))
+
+    lines = [re.fullmatch(r"M\S+ (\S+)H(\S+)V(\S+)H\S+", path) for path in drawn.paths]
+    beside = [tuple(map(float, found.groups())) for found in lines if found]
+    assert len(beside) == len(links)
+    for (low, x, port), (other_low, other_x, other_port) in combinations(beside, 2):
+        if port != other_port and low > other_port and other_low > port:
+            assert x != other_x
+    assert len({x for _, x, _ in beside}) == 2
+
+
+def test_lines_from_one_box_do_not_cross_each_other() -> None:
+    devices = [identifier("anonymous_id", f"{n:02}") for n in range(12)]
+    links = [link(ANN, one, 1_790_000_000 - n) for n, one in enumerate(devices)]
+
+    drawn = Drawn(picture([ANN, *devices], links))
+
+    lines = [re.findall(r"[\d.]+", path) for path in drawn.paths if "C" in path]
+    ends = sorted((float(numbers[1]), float(numbers[-2])) for numbers in lines)
+    assert len(ends) == 12
+    assert [end for _, end in ends] == sorted(end for _, end in ends)
+
+
 def test_each_identifier_and_each_link_is_told() -> None:
     links = [
         link(ANN, TABLET),
@@ -384,6 +411,11 @@ def test_a_rule_is_told_in_a_few_words(rule: str, words: str) -> None:
 )
 def test_characters_are_as_wide_as_terminals_make_them(text: str, wide: int) -> None:
     assert cells(text) == wide
+
+
+def test_marks_do_not_pile_up_and_what_nobody_could_see_is_marked() -> None:
+    assert legible("e" + "\u0301" * 400 + "n\u0303") == "e\u0301\u0301n\u0303"
+    assert legible("a\u200bb\u202ec\ufffed\ne") == "a�b�c�d e"
 
 
 @given(st.text(), st.integers(2, 30))
