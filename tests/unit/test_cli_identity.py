@@ -144,7 +144,7 @@ def test_why_names_no_value_that_the_purpose_may_not_know(melted: Desk, said: An
 
     assert "bob@example.com" not in text
     assert "email (withheld)" in text
-    assert text.count("phone:+49301234567") == 2, "who asked knows it: in the title and a step"
+    assert text.count("phone:+49301234567") == 3, "in the title, a step and the way on"
     _, text = said("why", BOB, ANN, "--as", "analyst", "--purpose", "analytics")
     assert "email (withheld)" not in text
 
