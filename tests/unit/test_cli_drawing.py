@@ -251,14 +251,20 @@ def test_lines_beside_a_column_share_a_place_only_where_they_end_at_the_same_box
 
 def test_lines_from_one_box_do_not_cross_each_other() -> None:
     devices = [identifier("anonymous_id", f"{n:02}") for n in range(12)]
-    links = [link(ANN, one, 1_790_000_000 - n) for n, one in enumerate(devices)]
+    links = [link(ANN, one, 1_790_000_000 + n) for n, one in enumerate(devices)]
+    links += [link(MAIL, one, 1_790_000_000 - n) for n, one in enumerate(devices)]
 
-    drawn = Drawn(picture([ANN, *devices], links))
+    drawn = Drawn(picture([ANN, MAIL, *devices], links))
 
-    lines = [re.findall(r"[\d.]+", path) for path in drawn.paths if "C" in path]
-    ends = sorted((float(numbers[1]), float(numbers[-2])) for numbers in lines)
-    assert len(ends) == 12
-    assert [end for _, end in ends] == sorted(end for _, end in ends)
+    for name in ("user_id:ann and", "email:ann@example.com and"):
+        lines = [
+            [float(number) for number in re.findall(r"[\d.]+", one.attrib["d"])]
+            for one in drawn.root.iter(f"{SVG}path")
+            if (one.findtext(f"{SVG}title") or "").startswith(name)
+        ]
+        ends = [end for _, end in sorted((line[1], line[-2]) for line in lines)]
+        assert len(ends) == 12
+        assert ends == sorted(ends)
 
 
 def test_each_identifier_and_each_link_is_told() -> None:
