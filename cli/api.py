@@ -12,7 +12,7 @@ from cli.emulator import gone, health
 from cli.problem import Problem
 from cli.target import choose
 
-Role = Literal["admin", "dpo", "analyst", "marketer"]
+Role = Literal["admin", "dpo", "steward", "analyst", "marketer"]
 Source = Literal["client", "app", "server", "crm"]
 
 

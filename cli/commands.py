@@ -2,13 +2,17 @@
 
 import argparse
 from importlib import import_module
+from pathlib import Path
 
 from cli.main import Command
 from cli.screen import Screen
 
 ROLES = ("admin", "dpo", "steward", "analyst", "marketer")
-READERS = ("dpo", "analyst", "marketer")
+READERS = ("dpo", "steward", "analyst", "marketer")
 """Whose tokens `candor up` issues."""
+STEWARDS = ("dpo", "steward")
+"""Who may change who belongs together."""
+SHARED = ("shared_device", "shared_address", "test_value", "other")
 TAIL = "Show what becomes of each event, live (emulators only); --json: a document a line."
 IMPORT = "Send the events of a file, or its rows as events; goes on where it stopped."
 MODES = ("erase", "erase_and_suppress")
@@ -145,6 +149,35 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--purpose", help="why you read it (default: the token's first purpose)")
     show.add_argument("--as", dest="role", choices=READERS, default="analyst", help="who reads it")
     show.add_argument("--why", action="store_true", help="also show what links the identifiers")
+
+    identity = family("identity", "Who belongs together, why, and what to do where it is wrong.")
+
+    def told(name: str, help_: str, roles: tuple[str, ...]) -> argparse.ArgumentParser:
+        made = action(identity, name, help_, "identity")
+        made.add_argument("--as", dest="role", choices=roles, default="dpo", help="default: dpo")
+        return made
+
+    why = told("why", "Explain why two identifiers are one person's, or are not.", READERS)
+    split = told("split", "Separate two identifiers until that is lifted.", STEWARDS)
+    for one in (why, split):
+        one.add_argument("a", metavar="A", help="type and value, like user_id:42")
+        one.add_argument("b", metavar="B", help="type and value")
+        one.add_argument("--purpose", help="why you read it (default: the token's first purpose)")
+    split.add_argument("--reason", metavar="TEXT", help="why, in your words; kept, and sealed")
+    how = split.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="only show what would become of them")
+    how.add_argument("--yes", action="store_true", help="without asking")
+    how.add_argument("--lift", action="store_true", help="let evidence join them again")
+    quarantine = told("quarantine", "Show or put what many share and joins nobody.", STEWARDS)
+    quarantine.add_argument("identifier", nargs="?", help="type and value; none: show all")
+    quarantine.add_argument("--reason", choices=SHARED, help="why it is nobody's")
+    release = told("release", "Let what was in quarantine join others again.", STEWARDS)
+    release.add_argument("identifier", help="type and value, like anonymous_id:till-3")
+    told("stats", "Count refused links by rule, source and day.", STEWARDS)
+    picture = told("picture", "Draw a profile's graph: here, and as an SVG.", READERS)
+    picture.add_argument("identifier", help="type and value, like user_id:42")
+    picture.add_argument("--purpose", help="why you read it (default: the token's first purpose)")
+    picture.add_argument("--svg", metavar="FILE", type=Path, help="draw it there too")
 
     consent = family("consent", "What a person agreed to.")
     set_ = action(consent, "set", "Record a person's choices, as the shop's server.", "consent")

@@ -19,6 +19,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 PURPOSES = {
     "admin": [],
     "dpo": ["privacy_rights", "service"],
+    "steward": ["service"],
     "analyst": ["analytics", "service"],
     "marketer": ["marketing", "personalization", "service"],
 }
@@ -50,6 +51,13 @@ def source_names(stack: dict[str, Any]) -> dict[str, str]:
     """The first sources' names by their ids, for what the API tells of sources."""
     ids = stack.get("ids", {})
     return {ids[key]: spec["name"] for key, spec in SOURCES.items() if key in ids}
+
+
+def names(stack: dict[str, Any]) -> dict[str, str]:
+    """The names of the first sources and of the first members of staff by their ids."""
+    ids = stack.get("ids", {})
+    staff = {ids[key]: spec["name"] for key, spec in TOKENS.items() if key in ids}
+    return source_names(stack) | staff
 
 
 def issue(rows: "Rows", spec: dict[str, Any], now: float) -> tuple[str, str]:

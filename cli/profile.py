@@ -1,6 +1,8 @@
 """The command `profile show`."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cli import show as look
@@ -30,8 +32,15 @@ def read(api: Api, text: str, role: Role, purpose: str | None) -> dict[str, Any]
     """The profile. Raises Problem, whose sentence says what a 404 can mean."""
     kind, value = identifier(text)
     body = {"identifier": {"type": kind, "value": value}}
-    try:
+    with unknown_explained(text):
         return api.staff(role, "POST", "/profiles/query", body, purpose=purpose)
+
+
+@contextmanager
+def unknown_explained(text: str) -> Iterator[None]:
+    """Raises Problem in the place of a 404, with what that can mean."""
+    try:
+        yield
     except Answered as answer:
         if answer.status != 404 or answer.fix:
             raise

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -68,6 +69,13 @@ class Screen:
 
     def warn(self, words: str) -> None:
         self._tell(text("! ", "yellow"), words)
+
+    def confirmed(self, question: str, fix: str) -> bool:
+        """Whether a person says yes. Raises Problem, with `fix`, where nobody can be asked."""
+        if self.as_json or not (sys.stdin.isatty() and self.err.is_terminal):
+            raise Problem("Nobody can be asked here, so nothing was changed.", fix)
+        self.err.print(Text.assemble(text(question), " [y/N] "), end="", soft_wrap=True)
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     @contextmanager
     def progress(self, doing: str) -> Iterator["Progress"]:

@@ -38,7 +38,7 @@ class Caller:
     ) -> Any:
         """The answer's body. `more` are `status` (None: any success), `query`, `purpose` and
         other `headers`."""
-        resource = self._route(method, path)
+        resource = self.route(method, path)
         names = re.findall(r"{(\w+)}", resource)
         values = re.fullmatch(re.sub(r"{\w+}", "([^/]+)", resource), path)
         assert values is not None
@@ -89,7 +89,7 @@ class Caller:
         self._hold(given, response, media)
         return status, given
 
-    def _route(self, method: str, path: str) -> str:
+    def route(self, method: str, path: str) -> str:
         """The resource of a call; one without variables goes first."""
         served = {
             resource for routes in SERVING.values() for verb, resource in routes if verb == method

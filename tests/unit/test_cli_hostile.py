@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ EVIL = (
     "\x1b[31m\x1b]0;title\x07\x9b2J\x7f\u202e\ud800\u2028\r\n\ttail"
 )
 OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+NAMED = {"type": EVIL, "value": EVIL}
+PART = {"identifiers": [NAMED], "traits": [EVIL], "events": EVIL, "moves": True}
 CALLS: dict[str, dict[str, Any]] = {
     "keys list": {"data": [{"id": EVIL, "name": EVIL, "role": EVIL, "purposes": [EVIL]}]},
     "keys create [/x] --source website": {"id": EVIL, "key": "wk_1", "name": "x"},
@@ -64,6 +67,55 @@ CALLS: dict[str, dict[str, Any]] = {
         "id": EVIL,
         "status": "completed",
         "certificate": {"document": json.dumps({EVIL: EVIL}), "signature": EVIL, "key_id": EVIL},
+    },
+    "identity why user_id:[/x] user_id:2": {
+        "together": True,
+        "because": EVIL,
+        "chain": [{"a": NAMED, "b": NAMED, "said": EVIL}, {"a": NAMED, "b": NAMED, "said": EVIL}],
+        "withheld": [{"name": EVIL, "purpose": EVIL, "because": EVIL, "fix": EVIL}],
+    },
+    "identity split user_id:[/x] user_id:2 --reason [/x] --dry-run": {
+        "parts": [PART, PART | {"moves": False}],
+        "withheld": [{"name": EVIL, "purpose": EVIL, "because": EVIL, "fix": EVIL}],
+    },
+    "identity split user_id:[/x] user_id:2 --reason [/x] --yes": {"parts": [PART]},
+    "identity quarantine": {
+        "data": [
+            {"identifier": NAMED, "at": EVIL, "by": EVIL, "because": {"reason": EVIL}},
+            {
+                "identifier": NAMED | {"value": None},
+                "at": EVIL,
+                "by": "candor",
+                "because": {"refusals": EVIL, "source": EVIL, "trust": EVIL},
+            },
+        ]
+    },
+    "identity stats": {
+        "data": [
+            {
+                "id": EVIL,
+                "name": EVIL,
+                "source": EVIL,
+                "day": int(time.time() // 86_400),
+                "outcomes": {f"refused_link:{EVIL}": 1},
+            }
+        ]
+    },
+    "identity picture user_id:[/x]": {
+        "data": [
+            {
+                **NAMED,
+                "a": NAMED,
+                "b": {"type": "user_id", "value": "[/x]"},
+                "first_seen": EVIL,
+                "rule": EVIL,
+                "source": EVIL,
+                "trust": EVIL,
+                "time": EVIL,
+                "refused": EVIL,
+            }
+        ],
+        "withheld": [{"name": EVIL, "purpose": EVIL, "because": EVIL, "fix": EVIL}],
     },
     "privacy certificate 1": {"id": EVIL, "status": "partial", "certificate": {"document": EVIL}},
 }
