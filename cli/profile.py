@@ -44,7 +44,7 @@ def unknown_explained(text: str) -> Iterator[None]:
     except Answered as answer:
         if answer.status != 404 or answer.fix:
             raise
-        known = _types()
+        kind, known = identifier(text)[0], _types()
         if known and kind not in known:
             what = f"There is no profile for {text}: policy.yaml has no identifier type {kind!r}."
             raise Problem(what, f"It has {', '.join(known)}.") from None

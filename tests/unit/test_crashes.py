@@ -226,6 +226,7 @@ def test_the_story_has_in_it_what_can_go_wrong(told: Told) -> None:
         "dropped:no_consent": 1,
         "dropped:fenced": 1,
         "dropped:identity_conflict": 1,
+        "refused_link:client_may_not_join_known_users": 1,
     }
 
 
