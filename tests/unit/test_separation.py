@@ -7,6 +7,7 @@ from candor.errors import Clash, NotFound, Refused
 from candor.identity import EVERYBODY, SHARED, Graph
 from candor.outcomes import listing
 from candor.policy import DAY
+from candor.ports import Key, Update
 from tests.worlds import CRM, WEB, Shop, broken_rules, order, says, sent
 
 BY = "staff"
@@ -157,6 +158,21 @@ def test_nobody_is_separated_from_themselves_or_from_nobody() -> None:
         separate(shop, "user_id:1", "user_id:1")
     with pytest.raises(NotFound):
         separate(shop, "user_id:1", "user_id:77")
+
+
+def test_what_is_under_a_legal_hold_is_not_taken_apart() -> None:
+    shop = melted()
+    kiosk(shop, range(1))
+    for row in shop.rows.held("graph"):
+        if row["sk"] == "PROFILE":
+            shop.rows.update(Update(Key("graph", row["pk"], "PROFILE"), set={"hold": "h"}))
+
+    with pytest.raises(Clash):
+        separate(shop, "user_id:1", "phone:+49301234567")
+    kiosk(shop, range(1, SHARED + 3))
+
+    assert not quarantined(shop)
+    assert KIOSK in members(shop, "user_id:user0")
 
 
 def test_the_reason_is_sealed() -> None:

@@ -94,7 +94,7 @@ def blocked(rule: str) -> str:
     kind, _, type_ = rule.partition(":")
     if kind == "limit" and type_ != "profile":
         return f"a profile may not hold more {type_} than the policy's limit"
-    return BLOCKED[rule]
+    return BLOCKED.get(rule, rule)
 
 
 def parts(view: View, split: separation.Split) -> list[Json]:

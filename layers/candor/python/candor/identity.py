@@ -89,6 +89,8 @@ class Profile:
     request: str | None = None
     apart: dict[str, list[str]] = field(default_factory=dict)
     """Separations: idkey to those that it is never to be with, or EVERYBODY."""
+    held: bool = False
+    """Under a legal hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -545,6 +547,7 @@ def profile_of(id_: str, row: Row) -> Profile:
         row.get("state"),
         row.get("request"),
         row.get("apart", {}),
+        "hold" in row,
     )
 
 
