@@ -3,7 +3,7 @@
 #   make up ENDPOINT_URL=http://127.0.0.1:4566      on an emulator that runs already
 #   make openapi                                    openapi.json, anew from the code
 #   make test | test-long                           every test; with the large budgets
-#   make bench                                      what it costs and how fast it is, measured
+#   make bench                                      what it costs, how fast and how right it is, measured
 PYTHON ?= python3
 CANDOR = .venv/bin/candor
 WHERE = $(if $(ENDPOINT_URL),--endpoint-url $(ENDPOINT_URL))

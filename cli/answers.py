@@ -14,6 +14,7 @@ from candor.consent import Mechanism, State
 from candor.credentials import Role, Trust
 from candor.erasure import Store
 from candor.policy import Basis
+from candor.spelling import Normaliser
 
 Json = dict[str, Any]
 Seconds = Annotated[int, Field(description="epoch seconds")]
@@ -346,7 +347,9 @@ class PolicyIdentifier(PolicyAttribute):
     priority: int
     limit: int
     known: bool
-    normaliser: Literal["trim", "lower", "digits"]
+    normaliser: Normaliser
+    region: str | None
+    needs_proof: bool
     never: list[str]
     sources: Annotated[list[str], Field(alias="from")]
 

@@ -284,6 +284,24 @@ def _rule(path: str, name: str, was: Json, now: Json) -> Iterator[Told]:
             "refusal or an erasure. Who comes again is another person."
         )
         yield ("breaks", f"{path}.normaliser", told, data)
+    # A policy that is in force may be older than these rules.
+    region_was, region_now = was.get("region"), now.get("region")
+    if region_was != region_now:
+        countries = f"{region_now or 'nobody'}, and were {region_was or 'nobody'}"
+        told = f"Numbers without their country's code are those of {countries}."
+        data = "Who is stored by such a number is found by it with its country's code only."
+        yield ("breaks", f"{path}.region", told, data)
+    proof_was, proof_now = was.get("needs_proof", False), now["needs_proof"]
+    if proof_was != proof_now:
+        if proof_now:
+            told = f"Browsers and apps are not believed a `{name}` any more without a proof."
+            yield ("narrows", f"{path}.needs_proof", told, "Links that came of it stay.")
+        else:
+            told = (
+                f"Whoever has the public key of a browser or an app may say whose `{name}` it is."
+            )
+            data = "What was left out till now is not stored, and not joined later."
+            yield ("widens", f"{path}.needs_proof", told, data)
     if was["known"] != now["known"]:
         told = "It names a person now." if now["known"] else "It names a device now, and no person."
         data = "What is stored stays where it is; who may speak for it is decided anew from now on."

@@ -37,7 +37,7 @@ class Person:
         values = {
             "user_id": self.name,
             "email": f"{self.name}@example.com",
-            "phone": self.phone.lstrip("+"),
+            "phone": self.phone,
             "device_id": f"phone-{self.name}",
         }
         browsers = {f"anonymous_id:browser-{self.name}", f"anonymous_id:app-{self.name}"}
@@ -170,8 +170,7 @@ def event_ids(profile: dict[str, Any] | None) -> frozenset[str]:
 
 def identifiers_of(profile: dict[str, Any] | None) -> frozenset[str]:
     listed = ((profile or {}).get("identifiers") or {}).get("data", [])
-    # A phone number comes back as the digits that it was normalised to.
-    return frozenset(f"{one['type']}:{str(one['value']).lstrip('+')}" for one in listed)
+    return frozenset(f"{one['type']}:{one['value']}" for one in listed)
 
 
 def now() -> datetime:

@@ -259,13 +259,15 @@ def codes() -> dict[int, set[str]]:
 def event_codes() -> dict[str, set[str]]:
     """The codes that answers tell of single events, by the model of the list they stand in."""
     told: dict[str, set[str]] = {"refused": set(), "said": set()}
-    for module in ("collection", "conversion", "webhooks"):
+    for module in ("collection", "conversion", "naming", "webhooks"):
         tree = ast.parse((ROOT / f"layers/candor/python/candor/{module}.py").read_text())
         for node in ast.walk(tree):
             match node:
                 case ast.Call(ast.Name("_Refusal" | "Unfit"), [ast.Constant(str(code)), *_]):
                     told["refused"].add(code)
-                case ast.Call(ast.Attribute(attr="said"), [ast.Constant(str(code)), *_]):
+                case ast.Call(
+                    ast.Attribute(attr="said") | ast.Name("tell"), [ast.Constant(str(code)), *_]
+                ):
                     told["said"].add(code)
     return {"RefusedEvent": told["refused"], "Stripped": told["said"], "Note": told["said"]}
 

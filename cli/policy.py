@@ -25,6 +25,7 @@ from pydantic import (
 from candor import webhooks
 from candor.conversion import Conversion, Target
 from candor.imports import Layout
+from candor.spelling import Normaliser
 from cli import contradictions, explanations, places
 from cli.places import Mistake, Written
 from cli.problem import Problem
@@ -103,7 +104,9 @@ class IdentifierRule(Attribute):
     priority: int = Field(ge=1)
     limit: int = Field(ge=1, le=90)
     known: bool
-    normaliser: Literal["trim", "lower", "digits"] = "trim"
+    normaliser: Normaliser = "trim"
+    region: str | None = None
+    needs_proof: bool = False
     never: list[Pattern] = []
     sources: list[str] = Field(default=[], alias="from")
 

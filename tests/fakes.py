@@ -119,11 +119,11 @@ class FakeRows(_Tapped):
     ) -> Iterator[Row]:
         check_query(table, pk, prefix, after)
 
-        def belongs(key: Key) -> bool:
-            return key.pk == pk and (key.sk or "").startswith(prefix)
+        def keys() -> Iterable[Key]:
+            return (key for key in self._keys(table, pk) if (key.sk or "").startswith(prefix))
 
         start = None if after is None else Key(table, pk, after)
-        rows = self._pages("query", table, belongs, start, _sort_key, backward, expired)
+        rows = self._pages("query", table, keys, start, _sort_key, backward, expired)
         return islice(rows, limit)
 
     def scan(
@@ -131,7 +131,14 @@ class FakeRows(_Tapped):
     ) -> Iterator[Row]:
         if after is not None:
             check_key(after, table)
-        return self._pages("scan", table, lambda _: True, after, _scattered, False, expired)
+
+        def keys() -> Iterable[Key]:
+            return self._keys(table)
+
+        return self._pages("scan", table, keys, after, _scattered, False, expired)
+
+    def _keys(self, table: Table, pk: str | None = None) -> Iterable[Key]:
+        return (key for key in self._rows if key.table == table and pk in (None, key.pk))
 
     def put(self, rows: Iterable[Put]) -> None:
         writes = list(rows)
@@ -166,7 +173,7 @@ class FakeRows(_Tapped):
         self,
         call: str,
         table: Table,
-        belongs: Callable[[Key], bool],
+        keys_of: Callable[[], Iterable[Key]],
         after: Key | None,
         order: Callable[[Key], Any],
         backward: bool,
@@ -175,11 +182,7 @@ class FakeRows(_Tapped):
         while True:
             self._tap(f"{call}:before", (table, after))
             with self._lock:
-                keys = sorted(
-                    (key for key in self._rows if key.table == table and belongs(key)),
-                    key=order,
-                    reverse=backward,
-                )
+                keys = sorted(keys_of(), key=order, reverse=backward)
                 if after is not None:
                     edge = order(after)
                     keys = [k for k in keys if (order(k) < edge if backward else order(k) > edge)]

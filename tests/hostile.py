@@ -49,7 +49,7 @@ SHARED: Json = {
         "device": {"id": "d", "type": "ios"},
         "traits": {"email": "mallory@example.com"},
         "consent": {"categoryPreferences": {"analytics": True}},
-        "externalIds": [{"id": "x", "type": "user_id"}],
+        "externalIds": [{"id": "x", "type": "crm_id", "collection": "users", "encoding": "none"}],
         "page": {"url": "https://example.com/"},
     },
 }

@@ -69,9 +69,14 @@ def says(**categories: bool) -> Json:
 class Shop:
     """A world over stores in memory."""
 
-    def __init__(self, rules: Policy = SHIPPED, now: float = NOW) -> None:
+    def __init__(
+        self,
+        rules: Policy = SHIPPED,
+        now: float = NOW,
+        rows: Callable[[FakeClock], FakeRows] = FakeRows,
+    ) -> None:
         self.clock = FakeClock(now)
-        self.rows = FakeRows(self.clock)
+        self.rows = rows(self.clock)
         self.objects = FakeObjects()
         self.queue = FakeQueue()
         self.workflow = FakeWorkflow()
@@ -104,7 +109,9 @@ class Shop:
         return taken
 
     def unify(self, message: Json) -> list[Outcome]:
-        return unification.unify(json.loads(json.dumps(message)), self.world)
+        outcomes, left = unification.unify(json.loads(json.dumps(message)), self.world)
+        assert not left, "there was time enough"
+        return outcomes
 
     def send(self, source: Source, *events: Json) -> list[Outcome]:
         return self.unify(self.message(source, *events))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from candor.telemetry import Telemetry
-from candor.unification import Outcome, Unfinished, unify, unify_apart
+from candor.unification import Outcome, Unfinished, unify
 from candor.wiring import Wiring
 
 RESERVE_MS = 10_000
@@ -14,15 +14,23 @@ wiring = Wiring()
 telemetry = Telemetry(tail=wiring.tail)
 
 
-def _unify(record: dict[str, Any], more: Callable[[], bool]) -> list[Outcome]:
+def _unify(record: dict[str, Any], more: Callable[[], bool], begin: bool) -> list[Outcome]:
+    """Unify a message. What there is no time for is sent again: waiting its turn is no failure.
+
+    With `begin` off that is the whole of it, but for a message that did fail.
+    """
     message = wiring.transit.open(record["body"])
     if message is None:
         return [Outcome("message", "(sealed)", "-", "dropped", "key_destroyed")]
-    again = int(record["attributes"]["ApproximateReceiveCount"]) > 1
-    if not again or message.get("apart"):
-        return unify(message, wiring.world, more)
-    outcomes, failing = unify_apart(message, wiring.world, more)
-    for one in failing:
+    failed = int(record["attributes"]["ApproximateReceiveCount"]) > 1
+    again = (failed or message.get("again", False)) and not message.get("apart")
+    if begin:
+        outcomes, left = unify(message, wiring.world, more, apart=again)
+    elif failed:
+        raise Unfinished
+    else:
+        outcomes, left = [], [message]
+    for one in left:
         wiring.events_queue.send(wiring.transit.seal(one))
     return outcomes
 
@@ -32,11 +40,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
 
     failed = []
-    for record in event["Records"]:
+    for n, record in enumerate(event["Records"]):
         try:
-            telemetry.outcomes(_unify(record, more))
-        except Unfinished:
-            failed.append({"itemIdentifier": record["messageId"]})
+            telemetry.outcomes(_unify(record, more, begin=n == 0 or more()))
         except Exception as error:  # noqa: BLE001  whatever it is, it must not take its neighbours along
             telemetry.fault(error, queued=record["messageId"])  # `candor dlq list` tells why by it
             failed.append({"itemIdentifier": record["messageId"]})

@@ -1,4 +1,5 @@
-"""`make bench`: what it costs, how fast it is, and whether it stays so; see docs/performance.md.
+"""`make bench`: what it costs, how fast it is, whether it stays so (docs/performance.md), and how
+right it is about who is one person (docs/identity.md).
 
 python -m tests.bench                      all of it, into .local/bench.json
 python -m tests.bench --only cpu           one part, printed
@@ -10,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from statistics import median
 
@@ -18,13 +19,14 @@ from rich.console import Console
 
 from cli.target import LOCAL
 from tests.bench import cold, costs, counting, cpu, freshness, growth, report
+from tests.bench.accuracy import accuracy
 from tests.bench.meter import Meter
 from tests.bench.report import Json
 from tests.bench.stack import Stack
 from tests.bench.traffic import KINDS, SHAPES, Case, Kind, Shape, Traffic
 from tests.bench.way import Way, first_consent, known_people, traffic_of
 
-PARTS = ("cpu", "growth", "freshness", "cold")
+PARTS = ("cpu", "growth", "freshness", "cold", "accuracy")
 MINUTE = 60
 NEW = {Shape(100, 100): 1, Shape(1, 1): 20}
 """Requests that are all of people who were never seen."""
@@ -39,23 +41,21 @@ def main() -> int:
     def tick(doing: str) -> None:
         progress.print(f"{time.monotonic() - began:5.0f} s  {doing}", style="dim")
 
-    tick("starting an emulator, deploying the stack to it")
-    with tempfile.TemporaryDirectory(prefix="candor-bench-") as home, Stack(Path(home)) as stack:
-        found: Json = report.machine()
-        if "freshness" in parts and not options.profile:
-            found["freshness_seconds"] = freshness.measure(stack, tick)
-        stack.switch(on=False)
-        if options.profile:
-            shape = next(one for one in SHAPES if str(one) == options.profile)
-            cpu.profile(Way(stack), Case(shape, options.source))
-            return 0
-        if "cold" in parts:
-            found["cold_start"] = cold.measure(stack, tick)
-            found["cold_start_ratio"] = found["cold_start"]["ratio"]
-        if "cpu" in parts:
-            found |= _events(stack, tick, options.rounds)
-        if "growth" in parts:
-            found["growth"] = growth.measure(stack, tick, options.rounds)
+    found: Json = report.machine()
+    if "accuracy" in parts and not options.profile:
+        found["accuracy"] = accuracy.measure_all(tick, building=options.building)
+    if set(parts) - {"accuracy"} or options.profile:
+        tick("starting an emulator, deploying the stack to it")
+        with (
+            tempfile.TemporaryDirectory(prefix="candor-bench-") as home,
+            Stack(Path(home)) as stack,
+        ):
+            if options.profile:
+                shape = next(one for one in SHAPES if str(one) == options.profile)
+                stack.switch(on=False)
+                cpu.profile(Way(stack), Case(shape, options.source))
+                return 0
+            found |= _of_a_stack(stack, parts, tick, options.rounds)
     found["goals"] = [goal._asdict() for goal in report.goals(found)]
     screen.print(report.shown(found))
     if not options.only:
@@ -63,6 +63,24 @@ def main() -> int:
         (LOCAL / "bench.json").write_text(json.dumps(found, indent=2) + "\n")
         screen.print(f"{time.monotonic() - began:.0f} s; all figures are in .local/bench.json")
     return 0
+
+
+def _of_a_stack(
+    stack: Stack, parts: Collection[str], tick: Callable[[str], None], rounds: int
+) -> Json:
+    """What is measured at the deployed template."""
+    found: Json = {}
+    if "freshness" in parts:
+        found["freshness_seconds"] = freshness.measure(stack, tick)
+    stack.switch(on=False)
+    if "cold" in parts:
+        found["cold_start"] = cold.measure(stack, tick)
+        found["cold_start_ratio"] = found["cold_start"]["ratio"]
+    if "cpu" in parts:
+        found |= _events(stack, tick, rounds)
+    if "growth" in parts:
+        found["growth"] = growth.measure(stack, tick, rounds)
+    return found
 
 
 def _events(stack: Stack, tick: Callable[[str], None], rounds: int) -> Json:
@@ -141,6 +159,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--profile", choices=[str(shape) for shape in SHAPES])
     parser.add_argument("--source", choices=KINDS, default="server", help="for --profile")
+    parser.add_argument("--building", action="store_true", help="accuracy with the seeds for it")
     parser.add_argument("--rounds", type=int, default=cpu.ROUNDS)
     return parser.parse_args()
 

@@ -23,6 +23,8 @@ DOLLARS = {"100/1": 0.15, "100/100": 1.25, "20/1": 0.40, "1/1": 6.00}
 EVENTS = {"100/1": 8_000, "100/100": 2_000}
 GROWN = 1.10
 FRESH_SECONDS = 1.0
+EXPOSED_TO_FLAT = 0.1
+RECALL_POINTS = 2.0
 ONE_IDENTIFIER: tuple[Kind, ...] = ("server", "browser")
 
 
@@ -167,6 +169,20 @@ def goals(found: Json) -> Iterator[Goal]:
     if fresh := found.get("freshness_seconds"):
         p99 = fresh["p99"]
         yield Goal("seconds until readable, p99", FRESH_SECONDS, p99, p99 < FRESH_SECONDS)
+    if accuracy := found.get("accuracy"):
+        yield from _accuracy_goals(accuracy["compared"])
+
+
+def _accuracy_goals(compared: Json) -> Iterator[Goal]:
+    names = {"exposure": "people exposed", "merged": "people merged wrongly"}
+    for other, most in (("flat", EXPOSED_TO_FLAT), ("segment", 1.0)):
+        for what, name in names.items():
+            value = compared[f"{what}_to_{other}"]
+            met = value < most if other == "segment" else value <= most
+            yield Goal(f"{name}, Candor's / {other}'s", most, value, met)
+    for other in ("flat", "segment"):
+        value = compared[f"recall_points_below_{other}"]
+        yield Goal(f"recall, points below {other}", RECALL_POINTS, value, value <= RECALL_POINTS)
 
 
 def shown(found: Json) -> RenderableType:
@@ -177,6 +193,7 @@ def shown(found: Json) -> RenderableType:
         *([_growth(found["growth"])] if "growth" in found else []),
         *([_fresh(found["freshness_seconds"])] if "freshness_seconds" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
+        *(_accuracy(found["accuracy"]) if "accuracy" in found else []),
         _goals(found),
     ]
     return Group(*tables)
@@ -287,6 +304,35 @@ def _cold(cold: Json) -> Table:
     for name, milliseconds in cold["milliseconds"].items():
         table.add_row(name, f"{milliseconds:.0f}", f"{cold['ratio'].get(name, 1):.2f}")
     return table
+
+
+def _accuracy(found: Json) -> list[Table]:
+    figures = ("precision", "recall", "events_found", "exposure", "merged")
+    heads = [figure.replace("_", " ") for figure in figures]
+    title = f"Accuracy, {found['people']:,} people, mean of {len(found['seeds'])} seeds, %"
+    table = Table("", *heads, title=title)
+    for name, one in found["matchers"].items():
+        spans = [[_percent(one[what][of]) for of in ("mean", "least", "most")] for what in figures]
+        table.add_row(name, *(f"{of} ({least}–{most})" for of, least, most in spans))
+    return [table, *([_changed(found["changed"])] if "changed" in found else [])]
+
+
+def _changed(found: Json) -> Table:
+    title = f"One rate changed, {found['people']:,} people, seed {found['seed']}, %"
+    columns = [
+        (what, name)
+        for what in ("exposure", "merged", "recall")
+        for name in ("candor", "flat", "segment")
+    ]
+    table = Table("rate", "×", *(f"{what}, {name}" for what, name in columns), title=title)
+    for one in found["rates"]:
+        row = [_percent(one["matchers"][name][what]) for what, name in columns]
+        table.add_row(one["rate"] or "(none)", f"{one['times']:g}", *row)
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def _goals(found: Json) -> Table:

@@ -38,7 +38,7 @@ class Canaries:
         return f"{self.word}-{person:04d}-{field}"
 
     def phone(self, person: int) -> str:
-        return f"+{self.digits}{person:04d}"
+        return f"+49{self.digits}{person:04d}"
 
     def add_digests(self, identifiers: Iterable[tuple[str, str]]) -> None:
         """Also look for plain digests of these pairs of type and value, which can be guessed."""

@@ -46,6 +46,7 @@ class Person:
             ("device_id", self.of("device")),
             ("anonymous_id", self.of("browser")),
             ("anonymous_id", self.of("before")),
+            ("crm_id", self.of("contact")),
         ]
 
     def idkeys(self, secret: str) -> list[str]:
@@ -115,7 +116,10 @@ class Person:
         }
         order: Json = {"order_id": of("order"), "coupon": of("coupon"), of("ordered"): of("thing")}
         order |= {"products": [{"name": of("product"), of("product part"): of("part value")}]}
-        context: Json = {"device": {"id": of("device")}, "externalIds": [{"id": of("external")}]}
+        users = {"collection": "users", "encoding": "none"}
+        external = [users | {"type": "crm_id", "id": of("contact")}]
+        external += [users | {"type": of("kind of id"), "id": of("external")}]
+        context: Json = {"device": {"id": of("device")}, "externalIds": external}
         context |= {"traits": {"plan": of("plan"), of("context trait"): of("c")}, "ip": of("ip")}
         events: list[Json] = [
             {"type": "identify", "traits": traits, "anonymousId": of("browser")},

@@ -106,6 +106,32 @@ def test_a_read_that_cannot_be_told_to_the_audit_log_is_not_answered(
     assert CANARY not in json.dumps(answer.body)
 
 
+def test_messages_that_there_is_no_time_for_wait_their_turn_anew(cloud: Cloud) -> None:
+    sqs, url = boto3.client("sqs"), cloud.outputs["EventsQueueUrl"]
+    bodies = []
+    for _ in range(3):
+        send_batch(cloud)
+        (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        bodies.append(message["Body"])
+    records = [sqs_record(body, f"m{n}") for n, body in enumerate(bodies)]
+    records[2]["attributes"]["ApproximateReceiveCount"] = "2"
+
+    answer = cloud.functions["unify"].module.handler({"Records": records}, NoTime())
+
+    failed = [one["itemIdentifier"] for one in answer["batchItemFailures"]]
+    assert failed == ["m0", "m2"], "the first was begun, and the last has failed before"
+    (again,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert again["Body"] != bodies[1], "sealed anew, for as long as it may wait now"
+
+
+class NoTime:
+    """What Lambda tells a function whose time is all but up."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 1
+
+
 def test_one_bad_message_takes_none_of_its_neighbours_along(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,10 +144,10 @@ def test_one_bad_message_takes_none_of_its_neighbours_along(
     unify = cloud.functions["unify"]
     real, calls = unify.module.unify, iter(range(9))
 
-    def sometimes(message: Json, world: Any, more: Any) -> Any:
+    def sometimes(*message: Any, apart: bool) -> Any:
         if next(calls) == 1:
             raise ValueError(f"{CANARY} is odd")
-        return real(message, world, more)
+        return real(*message, apart=apart)
 
     monkeypatch.setattr(unify.module, "unify", sometimes)
     damaged = bodies[0][:-8] + "AAAAAAAA"

@@ -20,6 +20,7 @@ from candor.collection import (
     message,
     parse,
 )
+from candor.credentials import Source
 from candor.errors import Refused
 from candor.policy import DAY
 from candor.ports import Key, Update
@@ -412,6 +413,24 @@ def test_an_event_that_will_need_a_grant_says_so() -> None:
     granted = {"consent": {"categoryPreferences": {"analytics": True}}}
     assert taken(sent("page", "m", anonymousId="a", context=granted)).notes == []
     assert taken(sent("track", "m", userId="1", event="Signed Up")).notes == []
+
+
+def test_a_grant_that_will_not_count_is_told_as_none() -> None:
+    granted = {"consent": {"categoryPreferences": {"analytics": True, "personalization": True}}}
+    page = sent("page", "m", userId="1", context=granted)
+
+    def codes(sender: Source | None, event: Json, *, gpc: bool = False) -> list[str]:
+        body = {"batch": [event]}
+        found = collect(body, "batch", SHIPPED, NOW, keep_unnamed=False, sender=sender, gpc=gpc)
+        return [note["code"] for note in found.notes]
+
+    assert codes(WEB, page) == ["no_consent"], "a public key says nothing for a person it names"
+    assert codes(CRM, page) == []
+    assert codes(WEB, page | {"anonymousId": "a"}) == []
+    ad = {"consent": {"categoryPreferences": {"advertising": True}}}
+    install = sent("track", "m", anonymousId="a", event="Install Attributed", context=ad)
+    assert codes(WEB, install) == []
+    assert codes(WEB, install, gpc=True) == ["no_consent"]
 
 
 def test_what_holds_for_many_events_is_told_once() -> None:

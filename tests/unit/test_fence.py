@@ -123,7 +123,7 @@ class Town:
         ids["userId"] = f"{CARL}-7"
         unify(message(WEB, page(CARL, **ids), at=self.clock()), self.world)
         conflict = order(ANN, userId=f"{ANN}-42", anonymousId=f"{CARL}-device")
-        (outcome,) = unify(message(WEB, conflict, at=self.clock()), self.world)
+        (outcome,), _ = unify(message(WEB, conflict, at=self.clock()), self.world)
         assert outcome.reason == "identity_conflict"
         self.clock.now = NOW
         archive.store(self.objects, self.rows.held("events"))

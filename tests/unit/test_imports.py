@@ -39,6 +39,8 @@ CEILINGS = {
 }
 ANYWHERE = {
     "aws_xray_sdk",
+    "idna",
+    "phonenumbers",
     "requests",
     "yaml",
     "aws_lambda_powertools.utilities.parser",

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli import contradictions, patterns, places, policy
+from cli import identifier_rules, patterns, places, policy
 from cli.main import main
 from cli.places import AnyTag
 from tests.worlds import YAML
@@ -30,6 +30,11 @@ def changed(old: str, new: str) -> tuple[str, int]:
 
 NAMING = TEXT[TEXT.index("  salesforce_contacts:") : TEXT.index("      Account Name:")]
 """The columns of a mapping that name somebody, and two more."""
+NEVER = r"never: ['.{0,8}', '\+\d{1,3}(\d)\1{6,}', '\+\d{1,3}123456(7(8(90?)?)?)?']"
+
+PHONE = """  phone:
+    {priority: 4, limit: 5, known: true, normaliser: phone, region: DE, from: [traits.phone],
+"""
 
 # What is changed, where that is, and what has to be said about it
 EXPLAINED = {
@@ -52,16 +57,16 @@ EXPLAINED = {
         "There is: unnamed, brief, behaviour, account, transaction.",
     ),
     "a field that is nearly one": (
-        ("normaliser: digits", "normalizer: digits"),
+        ("normaliser: phone,", "normalizer: phone,"),
         "identifiers.phone.normalizer",
         "nothing is called `normalizer` here",
         "Did you mean `normaliser`?",
     ),
     "a normaliser that is nearly one": (
-        ("normaliser: digits", "normaliser: digit"),
+        ("normaliser: phone,", "normaliser: fone,"),
         "identifiers.phone.normaliser",
-        "'digit' is not one of 'trim', 'lower' or 'digits'",
-        "Did you mean `digits`?",
+        "'fone' is not one of 'trim', 'lower', 'email' or 'phone'",
+        "Did you mean `phone`?",
     ),
     "a section that is nearly one": (
         ("\nrecords:", "\nrecord:"),
@@ -127,31 +132,115 @@ EXPLAINED = {
         "Use at least 10 characters.",
     ),
     "a pattern that is none": (
-        ("never: ['.{0,6}']", "never: ['(']"),
+        (NEVER, "never: ['(']"),
         "identifiers.phone.never.0",
         "not a regular expression",
         "Escape",
     ),
     "two types of one rank": (
-        ("{priority: 2,", "{priority: 1,"),
+        ("{priority: 3,", "{priority: 1,"),
         "identifiers.email.priority",
         "`user_id` has 1 too",
-        "2 is free.",
+        "3 is free.",
     ),
     "more than a merge can hold": (
-        ("limit: 20,", "limit: 91,"),
-        "identifiers.device_id.limit",
+        ("limit: 50,", "limit: 91,"),
+        "identifiers.anonymous_id.limit",
         "91 is too large",
         "At most 90.",
     ),
+    "a type of which nobody may have one": (
+        ("limit: 50,", "limit: 0,"),
+        "identifiers.anonymous_id.limit",
+        "0 is too small",
+        "At least 1.",
+    ),
+    "numbers of no country": (
+        (PHONE, PHONE.replace(" region: DE,", "")),
+        "identifiers.phone",
+        "`region` is missing",
+        "Add `region:` and a country, such as DE, or none",
+    ),
+    "a country that is none": (
+        ("region: DE,", "region: XX,"),
+        "identifiers.phone.region",
+        "no country 'XX' has telephone numbers",
+        "Give it like DE, GB or US",
+    ),
+    "a country in small letters": (
+        ("region: DE,", "region: de,"),
+        "identifiers.phone.region",
+        "no country 'de' has telephone numbers",
+        "Did you mean `DE`?",
+    ),
+    "a country that YAML takes for something else": (
+        ("region: DE,", "region: NO,"),
+        "identifiers.phone.region",
+        "it should be text, and is false",
+        "Quote it.",
+    ),
+    "a country of what is no number": (
+        ("normaliser: email,", "normaliser: email, region: DE,"),
+        "identifiers.email.region",
+        "only `normaliser: phone` reads a region",
+        "Remove it",
+    ),
+    "a pattern for what is spelled otherwise": (
+        (NEVER, r"never: ['\+49 170 000000|\+49170000001']"),
+        "identifiers.phone.never.0",
+        "no `phone` is ever spelled '+49 170 000000'",
+        r"Write \+49170000000",
+    ),
+    "a pattern for what names nobody as it is": (
+        (NEVER, "never: ['0000000']"),
+        "identifiers.phone.never.0",
+        "no `phone` is ever spelled '0000000'",
+        "Remove it: it names nobody as it is.",
+    ),
+    "a pattern for what no type can be": (
+        ("never_identifiers: ['null',", "never_identifiers: [' null', 'null',"),
+        "never_identifiers.0",
+        "no identifier is ever spelled ' null'",
+        "Write null",
+    ),
+    "two types from one place": (
+        ("from: [traits.phone]", "from: [traits.email]"),
+        "identifiers.phone.from.0",
+        "`email` is read from traits.email too",
+        "Remove one of the two.",
+    ),
+    "one place twice": (
+        ("from: [traits.phone]", "from: [traits.phone, traits.phone]"),
+        "identifiers.phone.from.1",
+        "'traits.phone' stands here twice",
+        "Remove one of the two.",
+    ),
+    "a type from nowhere": (
+        (PHONE, PHONE.replace(" from: [traits.phone],", "")),
+        "identifiers.phone",
+        "it is read from nowhere",
+        "such as [context.externalIds.phone]",
+    ),
+    "an external id of no type": (
+        ("from: [context.externalIds.crm_id]", "from: [context.externalIds]"),
+        "identifiers.crm_id.from.0",
+        "it is not said which of the external ids",
+        "context.externalIds.crm_id",
+    ),
+    "a browser that has to prove what it cannot": (
+        ("{priority: 6, limit: 50,", "{priority: 6, needs_proof: true, limit: 50,"),
+        "identifiers.anonymous_id.needs_proof",
+        "before somebody signs in",
+        "Remove it.",
+    ),
     "a pattern that blocks everything": (
-        ("never: ['.{0,6}']", "never: ['.{0,6}', '.*']"),
-        "identifiers.phone.never.1",
+        (NEVER, NEVER[:-1] + ", '.*']"),
+        "identifiers.phone.never.3",
         "this blocks every `phone` there could be",
         "A pattern is held against the whole value",
     ),
     "patterns that block everything together": (
-        ("never: ['.{0,6}']", "never: ['.{0,6}', '.{7,}']"),
+        (NEVER, "never: ['.*[^5-9]', '.*[5-9]']"),
         "identifiers.phone.never",
         "this blocks every `phone` there could be",
         "A pattern is held against the whole value",
@@ -247,7 +336,7 @@ EXPLAINED = {
         "Write 'Product Reviewed'.",
     ),
     "a pattern that takes for ever": (
-        ("never: ['.{0,6}']", "never: ['(a+)+$']"),
+        (NEVER, "never: ['(a+)+$']"),
         "identifiers.phone.never.0",
         "may take for ever",
         "Take one repetition away",
@@ -388,6 +477,27 @@ def test_a_mistake_is_explained_with_its_line_and_what_to_do(name: str) -> None:
     assert suggestion in found[0].suggestion
     own_lines = range(line, line + change[1].count("\n") + 2)
     assert found[0].line in own_lines
+
+
+def test_a_device_is_weaker_than_every_person() -> None:
+    """Or what a server says of a person would be kept under a device."""
+    line = line_of(TEXT, "{priority: 5, limit: 20")
+    text = TEXT.replace("{priority: 4,", "{priority: 9,")
+
+    first, *others = policy.check(text)
+
+    assert first.line == line
+    assert first.path == "identifiers.device_id.priority"
+    assert "it names a device and is stronger than `phone`" in first.message
+    assert first.suggestion == "Give it more than 9."
+    told = {"identifiers.anonymous_id.priority", "identifiers.advertising_id.priority"}
+    assert {one.path for one in others} == told
+
+
+def test_a_pattern_for_many_values_is_not_judged_by_one_of_them() -> None:
+    """Only of what stands for a value alone it is plain that no value is like it."""
+    text, _ = changed(NEVER, "never: ['49.*|110', '[1-9]+', '(110|112)', '']")
+    assert policy.check(text) == []
 
 
 @pytest.mark.parametrize(
@@ -566,6 +676,6 @@ def test_cloudformations_tags_are_read_as_what_they_are_given() -> None:
 
 
 def test_an_identifier_that_is_only_ever_of_one_shape_is_not_blocked() -> None:
-    assert all(re.fullmatch(r"\S.*\S", value) for value in contradictions.ANYBODY)
-    text, _ = changed("never: ['.{0,6}']", "never: ['[^+].*']")
+    assert all(re.fullmatch(r"\S.*\S", value) for value in identifier_rules.ANYBODY)
+    text, _ = changed(NEVER, r"never: ['\+1.*', '\+44.*']")
     assert policy.check(text) == []

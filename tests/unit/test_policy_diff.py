@@ -400,11 +400,54 @@ def test_profiles_keep_what_a_lower_limit_would_refuse() -> None:
         (lambda r: r.update(priority=9), "changes", "priority"),
         (lambda r: r["from"].append("traits.mail"), "widens", "from"),
         (lambda r: r["from"].clear(), "narrows", "from"),
+        (lambda r: r.update(needs_proof=True), "narrows", "needs_proof"),
     ],
 )
 def test_other_rules_are_told(edit: Edit, grade: str, path: str) -> None:
     change = only(lambda p: edit(p["identifiers"]["email"]))
     assert (change.grade, change.paths) == (grade, (f"identifiers.email.{path}",))
+
+
+def test_a_type_that_needs_no_proof_any_more_is_told() -> None:
+    edit: Edit = lambda p: p["identifiers"]["crm_id"].update(needs_proof=False)  # noqa: E731
+    change = only(edit)
+
+    assert (change.grade, change.paths) == ("widens", ("identifiers.crm_id.needs_proof",))
+    assert "not joined later" in change.data
+    shop = Shop()
+    external = [{"type": "crm_id", "id": "c1", "collection": "users", "encoding": "none"}]
+    event = order("o", anonymousId="b", context={"externalIds": external})
+    shop.send(WEB, event)
+    assert not shop.node("crm_id:c1")
+    changed(shop, edit)
+    assert not shop.node("crm_id:c1")
+    shop.send(WEB, event)
+    assert shop.people(["anonymous_id:b", "crm_id:c1"]) == shop.profiles()
+
+
+def test_numbers_of_another_country_are_told() -> None:
+    edit: Edit = lambda p: p["identifiers"]["phone"].update(region="GB")  # noqa: E731
+    change = only(edit)
+
+    assert (change.grade, change.paths) == ("breaks", ("identifiers.phone.region",))
+    assert "those of GB, and were DE" in change.people
+    shop = Shop()
+    shop.send(CRM, sent("identify", "i", userId="42", traits={"phone": "0170 1234567"}))
+    shop = changed(shop, edit)
+    assert shop.id("phone:0170 1234567") != shop.id("phone:+491701234567")
+    held = [one["value"] for one in shop.view("phone:+491701234567").identifiers()]
+    assert "42" in held
+
+
+def test_a_policy_from_before_a_rule_can_still_be_compared() -> None:
+    """The one that a running stack answers with."""
+    before = json.loads(json.dumps(OLD))
+    for rule in before["identifiers"].values():
+        del rule["region"], rule["needs_proof"]
+
+    told = {path for one in changes.compare(before, OLD) for path in one.paths}
+
+    assert told == {"identifiers.phone.region", "identifiers.crm_id.needs_proof"}
 
 
 def test_a_new_type_is_told() -> None:
@@ -497,7 +540,9 @@ OTHER: dict[str, list[Any]] = {
     "priority": [77],
     "limit": [7, 77],
     "known": [True, False],
-    "normaliser": ["trim", "lower", "digits"],
+    "normaliser": ["trim", "lower", "email", "phone"],
+    "region": ["GB", "none", None],
+    "needs_proof": [True, False],
     "never": [["x+"], []],
     "from": [["traits.x"], []],
 }

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 from candor import bundles, traits
 from candor.credentials import Source
 from candor.errors import NotFound
+from candor.outcomes import listing
 from candor.policy import DAY
 from candor.ports import Unavailable
-from candor.unification import HOMES, Unfinished, unify, unify_apart
+from candor.unification import HOMES, Unfinished, unify
 from tests.worlds import (
     APP,
     CRM,
@@ -400,6 +400,15 @@ def test_a_denial_of_any_of_an_events_people_keeps_it_out(source: Source) -> Non
     assert shop.rows.held("events") == []
 
 
+def test_a_trait_without_its_consent_is_counted() -> None:
+    shop = Shop()
+    told: Json = {"traits": {"birthday": "1990-01-01", "gender": "f"}}
+    shop.send(CRM, sent("identify", "i", userId="1", **told))
+
+    (day,) = listing(shop.rows, 7, shop.clock())
+    assert day["outcomes"] == {"trait_dropped:no_consent": 2}
+
+
 def test_a_message_of_before_a_policy_change_keeps_only_what_is_still_named() -> None:
     shop = Shop()
     about = {"plan": "gold", "name": "Ann", "email": "ann@example.com"}
@@ -488,24 +497,47 @@ def test_an_alias_of_somebody_erased_stays_out_whatever_the_old_id_was() -> None
     assert shop.node("user_id:new") is None
 
 
-def test_a_message_that_time_cuts_off_gets_on_with_each_delivery() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_message_that_time_cuts_off_gets_on_with_each_delivery(apart: bool) -> None:
     shop = Shop()
     message = shop.message(CRM, *(order(f"o{n}", userId=f"u{n}") for n in range(3 * HOMES)))
-    deliveries, asked = 0, 0
+    waiting, deliveries = [message], 0
 
-    def enough_for_a_part() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked <= HOMES + 1
+    while waiting:
+        deliveries += 1
+        time = enough_for((1 + apart) * HOMES + 5)
+        waiting = unify(waiting.pop(), shop.world, time, apart=apart)[1]
 
-    while deliveries < 10:
-        deliveries, asked = deliveries + 1, 0
-        with suppress(Unfinished):
-            unify(message, shop.world, enough_for_a_part)
-            break
-
-    assert deliveries == 4, "time is asked for before each part, and before each new person"
+    assert deliveries == 3, "each gets through a part and some of the next"
     assert all(shop.event_ids(f"user_id:u{n}") == [f"o{n}"] for n in range(3 * HOMES))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_time_cuts_off_is_counted_once_for_each_event(apart: bool) -> None:
+    shop = Shop()
+    pages = (sent("page", f"p{n}", userId=f"u{n}") for n in range(3 * HOMES))
+    message = shop.message(CRM, *pages) | {"counts": {"refused:bad": 7}, "names": [], "once": "x"}
+    waiting = [message]
+
+    while waiting:
+        one = waiting.pop()
+        for _ in range(2):  # the first answer is lost, and it comes again
+            waiting = unify(one, shop.world, enough_for(2 * HOMES), apart=apart)[1]
+
+    (day,) = listing(shop.rows, 7, shop.clock())
+    assert day["outcomes"] == {"dropped:no_consent": 3 * HOMES, "refused:bad": 7}
+
+
+def test_a_message_without_time_for_anything_has_failed() -> None:
+    shop = Shop()
+    with pytest.raises(Unfinished):
+        unify(shop.message(CRM, order("o", userId="u")), shop.world, enough_for(0))
+
+
+def enough_for(steps: int) -> Callable[[], bool]:
+    """Time that is up after it was asked for so often."""
+    asked = iter(range(steps))
+    return lambda: next(asked, None) is not None
 
 
 # A message that fails.
@@ -519,10 +551,10 @@ def poisoned(shop: Shop, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Whatever is stored of these people fails, for a reason of its own."""
     bad, put = {shop.id(name).key for name in names}, bundles.put
 
-    def failing(world: Any, home: str, *rest: Any) -> Any:
+    def failing(world: Any, home: str, *rest: Any, **more: Any) -> Any:
         if home in bad:
             raise Poison(home)
-        return put(world, home, *rest)
+        return put(world, home, *rest, **more)
 
     monkeypatch.setattr(bundles, "put", failing)
 
@@ -537,7 +569,7 @@ def test_one_bad_event_takes_no_neighbour_to_the_dead_letters(
     with pytest.raises(Poison):
         unify(message, shop.world)
 
-    outcomes, failing = unify_apart(message, shop.world)
+    outcomes, failing = unify(message, shop.world, apart=True)
 
     assert [[event["id"] for event in one["events"]] for one in failing] == [["o-u3"] * 2]
     assert failing[0]["apart"]
@@ -555,7 +587,7 @@ def test_an_event_that_cannot_even_be_read_goes_alone() -> None:
     message = shop.message(CRM, order("o1", userId="1"), order("o2", userId="2"))
     del message["events"][0]["ids"]
 
-    _, failing = unify_apart(message, shop.world)
+    _, failing = unify(message, shop.world, apart=True)
 
     assert [[event["id"] for event in one["events"]] for one in failing] == [["o1"]]
     assert shop.event_ids("user_id:2") == ["o2"]
@@ -568,7 +600,7 @@ def test_stored_apart_or_together_is_the_same() -> None:
         events = [order(f"o{n}", userId=f"u{n % 3}", anonymousId=f"a{n % 2}") for n in range(12)]
         message = shop.message(CRM, *events)
         if apart:
-            assert unify_apart(message, shop.world)[1] == []
+            assert unify(message, shop.world, apart=True)[1] == []
         else:
             unify(message, shop.world)
         assert not broken_rules(shop)
@@ -587,7 +619,7 @@ def test_an_outage_is_not_taken_for_a_bad_event() -> None:
 
     shop.rows.tap = out
     with pytest.raises(Unavailable):
-        unify_apart(message, shop.world)
+        unify(message, shop.world, apart=True)
 
 
 # Global Privacy Control.
@@ -613,6 +645,18 @@ def test_gpc_denies_for_the_person_from_when_it_was_first_seen() -> None:
         if r["mechanism"] == "gpc"
     ]
     assert record["at"] == NOW - 60
+
+
+def test_gpc_counts_for_the_event_that_it_first_comes_with() -> None:
+    shop = Shop()
+    granted: Json = {"anonymousId": "a", "context": says(advertising=True)}
+    event = sent("track", "m", event="Install Attributed", properties={}, **granted)
+    purposes = shop.policy.events["Install Attributed"].purposes
+    assert purposes <= shop.policy.gpc | {"analytics"}
+
+    (outcome,) = shop.unify(gpc(shop, WEB, event))
+
+    assert outcome.reason == "no_consent"
 
 
 def test_gpc_that_goes_on_says_nothing_new() -> None:
@@ -674,3 +718,51 @@ def test_what_only_a_public_key_said_was_never_verified() -> None:
 
     told = shop.view(ANN).traits(verbose=True)["plan"]
     assert (told["stale"], told["verified_at"]) == (True, None)
+
+
+# Who knows of an event
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_public_key_neither_replaces_nor_hides_what_the_server_said(stated: bool) -> None:
+    shop = Shop()
+    shop.send(CRM, order("order-1", userId="42"))
+    forged = order("order-1", userId="42") | {"properties": {"total": 1}}
+    if not stated:
+        forged = sent("track", "order-1", userId="42", event="Signed Out") | {"timestamp": None}
+
+    shop.send(WEB, forged)
+
+    events = shop.view("user_id:42").events()[0]
+    assert ("crm", 9) in {(event["source"], event["properties"].get("total")) for event in events}
+    assert len(events) == 2, "both are told, with who said it"
+
+
+def test_an_unproven_event_does_not_replace_the_proven_one_of_the_same_key() -> None:
+    shop = Shop()
+    event = order("order-1", userId="42")
+    message = shop.message(WEB, event)
+    proven = json.loads(json.dumps(message))
+    proven["events"][0]["trust"] = "verified"
+    shop.unify(proven)
+
+    message["events"][0]["properties"] = {"total": 1}
+    shop.unify(message)
+
+    totals = [one["properties"]["total"] for one in shop.view("user_id:42").events()[0]]
+    assert sorted(totals) == [1, 9]
+
+
+def test_pages_of_events_miss_none_of_those_that_share_a_messageid() -> None:
+    shop = Shop()
+    for source in (CRM, WEB):
+        shop.send(source, order("o", userId="42"), order("p", userId="42"))
+
+    found, cursor = shop.view("user_id:42").events(1)
+    while cursor:
+        more, cursor = shop.view("user_id:42").events(1, cursor)
+        found += more
+
+    assert sorted((one["messageId"], one["source"]) for one in found) == sorted(
+        (id_, source.id) for id_ in "op" for source in (CRM, WEB)
+    )

@@ -25,7 +25,7 @@ _MANIFEST = re.compile(
 )
 """Its name, the class (which once might hold a slash) and the due date."""
 Record = Mapping[str, Any]
-"""A row of the events table: pk, sk, class, due and the sealed data."""
+"""A row of the events table: pk, sk, class, source, due, n, the sealed data, maybe proven."""
 
 
 def store(objects: Objects, records: Iterable[Record]) -> int:
@@ -101,7 +101,8 @@ def _write(objects: Objects, name: str, lines: list[str], *, manifest_last: bool
 
 
 def _line(record: Record) -> str:
-    row = {name: record[name] for name in ("pk", "sk", "class", "source", "due", "n")}
+    names = ("pk", "sk", "class", "source", "due", "n", "proven")
+    row = {name: record[name] for name in names if name in record}
     return json.dumps(row | {"data": base64.b64encode(record["data"]).decode()})
 
 

@@ -1,7 +1,7 @@
 """Bundles: the events of one identifier, retention class and UTC day in one sealed row.
 
-Where a bundle is stored depends only on what the client sent, so a retried request overwrites
-itself. Readers drop what was sent twice by messageId.
+Where a bundle is stored depends only on what was sent by whom, so a retried request overwrites
+itself and nobody else's. Readers drop what one source sent twice, by messageId.
 """
 
 import hashlib
@@ -43,28 +43,41 @@ def cut(events: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
         yield part
 
 
-def sort_key(part: Iterable[Json]) -> str:
-    """`<day>#<hash>` of the raw timestamps and messageIds of everything that was sent."""
+def sort_key(part: Iterable[Json], source: str, *, proven: bool) -> str:
+    """`<day>#<hash>` of the raw timestamps and messageIds of everything that was sent, and by whom.
+
+    Who knows of an event cannot replace it: a public key's word lies beside what is proven.
+    """
     events = list(part)
-    sent = json.dumps([[event["raw"], event["id"]] for event in events])
+    sent = json.dumps([source, proven, *([event["raw"], event["id"]] for event in events)])
     return f"{events[0]['day']:05d}#{hashlib.sha256(sent.encode()).hexdigest()[:32]}"
 
 
 def put(
-    world: World, home: str, salt: bytes, sort: str, class_: str, source: str, events: list[Json]
+    world: World,
+    home: str,
+    salt: bytes,
+    sort: str,
+    class_: str,
+    source: str,
+    events: list[Json],
+    *,
+    proven: bool,
 ) -> Put:
     """The row of one bundle, of `events` as `unification` shapes them."""
     due = world.policy.due(world.policy.retention[class_], int(sort[:5]) * DAY)
     data = world.vault.seal(salt, events, _place(home, sort), level=LEVEL)
     row: Row = {"data": data, "class": class_, "source": source, "n": len(events)}
-    row |= {"due": due, "ttl": due}
+    row |= {"due": due, "ttl": due} | ({"proven": True} if proven else {})
     return Put(Key("events", home, sort), row)
 
 
 def opened(vault: Vault, salt: bytes | None, home: str, row: Mapping[str, Any]) -> list[Json]:
-    """A bundle's events, each with its `class`; none where it was shredded."""
+    """A bundle's events, each with who sent it (`source`, `proven`) and its `class`; none where it
+    was shredded."""
     events = vault.open(salt, row["data"], _place(home, row["sk"])) or []
-    return [{**event, "class": row["class"], "source": row["source"]} for event in events]
+    of_all = {name: row[name] for name in ("class", "source")} | {"proven": "proven" in row}
+    return [event | of_all for event in events]
 
 
 def days(

@@ -22,6 +22,7 @@ from candor import minimise, proofs
 from candor.credentials import Source
 from candor.errors import Refused
 from candor.identifiers import LONGEST, normal_form
+from candor.naming import Naming, Pairs, mapping
 from candor.outcomes import Where, tally
 from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Policy
 from candor.strict_json import read_json
@@ -154,7 +155,7 @@ def collect(
     Control. Raises Refused where the request as a whole cannot be
     taken.
     """
-    reading = _Reading(body, policy, now, keep_unnamed, sender)
+    reading = _Reading(body, policy, now, keep_unnamed, sender, gpc)
     collected, merged = reading.collected, 0
     ids: dict[str, Json] = {}
     for index, sent in enumerate(_events(body, kind)):
@@ -238,18 +239,22 @@ class _Reading:
     """Reads the events of a request one by one, noting what it strips."""
 
     def __init__(
-        self, body: Json, policy: Policy, now: float, keep_unnamed: bool, sender: Source | None
+        self,
+        body: Json,
+        policy: Policy,
+        now: float,
+        keep_unnamed: bool,
+        sender: Source | None,
+        gpc: bool,
     ) -> None:
-        self.policy, self.now, self.sender = policy, now, sender
+        self.policy, self.now, self.sender, self.gpc = policy, now, sender, gpc
         self.keep_unnamed = keep_unnamed
         self.batch_sent_at = body.get("sentAt")
         self.collected = Collected()
         self.index, self.id = 0, cast("str | None", None)
         self.stripped: list[Json] = []
         self.notes: list[Json] = []
-        rules = sorted(policy.identifiers.items(), key=lambda rule: rule[1].priority)
-        self._places = [(name, [at.split(".") for at in rule.sources]) for name, rule in rules]
-        self._normal: dict[tuple[str, str], str | None] = {}
+        self._naming = Naming(policy)
         self._needing: dict[frozenset[str], list[str]] = {}
 
     def event(self, sent: Json, size: int) -> Json:
@@ -262,7 +267,7 @@ class _Reading:
         name = self._name(sent, type_)
         rule = self.policy.events.get(name, UNNAMED_EVENT)
         context = _object(sent, "context")
-        ids = self._identifiers(sent, type_, context)
+        ids, also, verified = self._identifiers(sent, type_, context)
         days = self.policy.retention[rule.retention]
         at, day = self._times(sent, days)
         if self.policy.due(days, day * DAY) <= self.now:
@@ -287,15 +292,18 @@ class _Reading:
         }
         if rule is UNNAMED_EVENT:
             event["unnamed"] = True
-        if self._proves(context.get("identityProof"), ids, sent.get("userId")):
+        if verified:
             event["trust"] = "verified"
-        self._note_consent(name, rule.purposes, consent)
+        heard = self._heard(consent, ids, proven="trust" in event)
+        self._note_consent(name, rule.purposes, heard)
         for trait in event["traits"]:
-            self._note_consent(f"traits.{trait}", self.policy.traits[trait].purposes, consent)
+            self._note_consent(f"traits.{trait}", self.policy.traits[trait].purposes, heard)
         if type_ == "alias" and isinstance(sent.get("previousId"), str):
             # It may have been a user's id: then that user's fence counts too.
             previous = normal_form(self.policy, "user_id", sent["previousId"])
-            event["also"] = [["user_id", previous]] if previous else []
+            also += [["user_id", previous]] if previous else []
+        if also:
+            event["also"] = also
         return event
 
     def said(self, code: str, **more: Any) -> Json:
@@ -334,32 +342,28 @@ class _Reading:
         self.notes.append(self.said("not_in_policy", name=shown, kept=kept, fix=fix))
         return name
 
-    def _identifiers(self, sent: Json, type_: str, context: Json) -> list[list[str]]:
-        """Pairs of type and normalised value, strongest first."""
-        own: dict[str, tuple[object, ...]] = {
-            "user_id": (sent.get("userId"),),
-            "anonymous_id": (sent.get("anonymousId"),),
-        }
-        if type_ == "alias" and sent.get("previousId") != sent.get("userId"):
-            own["anonymous_id"] += (sent.get("previousId"),)  # SDKs alias users to themselves too
-        traits = _mapping(context.get("traits"))
-        if type_ != "group":  # whose traits are not its members'
-            traits = {**traits, **_mapping(sent.get("traits"))}
-        known: Json = {"traits": traits, "context": context}
-        found: dict[tuple[str, str], None] = {}
-        for name, paths in self._places:
-            for value in (*own.get(name, ()), *(_at(known, path) for path in paths)):
-                if value is None:
-                    continue
-                normal = self._normal_form(name, value)
-                if normal is not None:
-                    found[name, normal] = None
-        if not found:
+    def _identifiers(self, sent: Json, type_: str, context: Json) -> tuple[Pairs, Pairs, bool]:
+        """Whom an event names, whom it must not be of besides, and whether that is proven."""
+        named = self._naming.read(sent, type_, context, self._tell_external)
+        if not named:
             raise _Refusal(
                 "no_identifier", "An event carries a `userId` or `anonymousId` that names somebody."
             )
-        self._note_ignored(sent, {name for name, _ in found})
-        return [list(pair) for pair in found]
+        self._note_ignored(sent, {name for name, _ in named})
+        verified = self._proves(context.get("identityProof"), named, sent.get("userId"))
+        if verified or self.sender is None or self.sender.trust != "client":
+            return named, [], verified
+        ids, unproven = self._naming.apart(named)
+        fix = "Send it from the shop's server, or with context.identityProof."
+        types = list(dict.fromkeys(type_ for type_, _ in unproven))
+        if not ids:
+            message = f"It names somebody by {', '.join(types)} only, which needs a proof. {fix}"
+            raise _Refusal("no_identifier", message)
+        for name in types:
+            message = "Without a proof it names nobody: it is left out."
+            self.notes.append(self.said("unproven_identifier", name=name, message=message, fix=fix))
+        # The event may still hold what belongs to them: whoever of them is erased keeps it out.
+        return ids, unproven, False
 
     def _note_ignored(self, sent: Json, types: AbstractSet[str]) -> None:
         """Say which id of the event names nobody, where others of these types do."""
@@ -372,14 +376,6 @@ class _Reading:
             self.notes.append(
                 self.said("ignored_identifier", name=field_, message=message, fix=fix)
             )
-
-    def _normal_form(self, name: str, value: object) -> str | None:
-        """`identifiers.normal_form`, once for each value of a request."""
-        if not isinstance(value, str):
-            return normal_form(self.policy, name, value)
-        if (name, value) not in self._normal:
-            self._normal[name, value] = normal_form(self.policy, name, value)
-        return self._normal[name, value]
 
     def _times(self, sent: Json, days: int) -> tuple[int, int]:
         """When it happened by our clock, in epoch milliseconds, and its UTC day by the client's.
@@ -420,7 +416,7 @@ class _Reading:
         return properties
 
     def _traits(self, sent: Json, type_: str, context: Json) -> Json:
-        traits = _mapping(context.get("traits"))
+        traits = mapping(context.get("traits"))
         if not isinstance(context.get("traits"), dict | None):
             fix = "Send a JSON object."
             self.stripped.append(self.said("not_an_object", name="context.traits", fix=fix))
@@ -460,12 +456,12 @@ class _Reading:
 
     def _consent(self, context: Json) -> dict[str, bool]:
         """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""
-        stated = _mapping(context.get("consent")).get("categoryPreferences")
+        stated = mapping(context.get("consent")).get("categoryPreferences")
         for value, name in ((context.get("consent"), "consent"), (stated, "categoryPreferences")):
             if not isinstance(value, dict | None):
                 self._note_bad_consent(name, "It is not a JSON object, and grants nothing.")
         choices: dict[str, bool] = {}
-        for category, choice in _mapping(stated).items():
+        for category, choice in mapping(stated).items():
             purposes = self.policy.categories.get(category.strip().lower())
             if purposes is None:
                 message = "The policy has no such category: neither grant nor denial counts."
@@ -483,6 +479,17 @@ class _Reading:
     def _note_bad_consent(self, name: str, message: str) -> None:
         fix = 'Send {"categoryPreferences": {"analytics": true}}, each true or false.'
         self.notes.append(self.said("bad_consent", name=_shown(name), message=message, fix=fix))
+
+    def _heard(
+        self, consent: Mapping[str, bool], ids: list[list[str]], *, proven: bool
+    ) -> dict[str, bool]:
+        """The choices that will count: a public key grants nothing for a person that it names, and
+        nothing that Global Privacy Control denies."""
+        rules = self.policy.identifiers
+        unproven = self.sender is not None and self.sender.trust == "client" and not proven
+        if unproven and all(rules[name].known for name, _ in ids):
+            return {}
+        return {p: given for p, given in consent.items() if not (self.gpc and p in self.policy.gpc)}
 
     def _proves(self, proof: object, ids: list[list[str]], stated: object) -> bool:
         """Whether the event is beyond doubt its user's, whose id is `stated`; tells why not."""
@@ -543,6 +550,10 @@ class _Reading:
     def _tell_stripped(self, name: str, fix: str) -> None:
         self.stripped.append(self.said("not_in_policy", name=name, fix=fix))
 
+    def _tell_external(self, code: str, name: str, fix: str) -> None:
+        name = ".".join(filter(None, ("context.externalIds", _shown(name))))
+        self.stripped.append(self.said(code, name=name, fix=fix))
+
 
 def _object(sent: Json, name: str) -> Json:
     value = sent.get(name)
@@ -551,10 +562,6 @@ def _object(sent: Json, name: str) -> Json:
     if not isinstance(value, dict):
         raise _Refusal("not_an_object", f"`{name}` is not a JSON object.")
     return value
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _shown(name: str) -> str:
@@ -608,13 +615,6 @@ def _epoch(value: object) -> float | None:
         return max(moment.timestamp(), 0.0)
     except (ValueError, OverflowError):
         return None
-
-
-def _at(tree: Json, path: list[str]) -> object:
-    node: object = tree
-    for part in path:
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
 
 
 def _size(sent: Json) -> int:

@@ -3,15 +3,15 @@
 import base64
 import hmac
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from candor.policy import Policy
+from candor.spelling import spell
 
 LONGEST = 256
 """Characters an identifier's value may have."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,11 @@ class Identifiers:
 
 
 def normal_form(policy: Policy, type_: str, value: object) -> str | None:
-    """The one spelling of an identifier's value: trimmed, in Unicode NFC, and by its normaliser.
+    """The one spelling of an identifier's value, by the normaliser of its type.
 
     None where the policy or good sense says that it names nobody: a type without a rule, a value
-    of another kind than text or whole number, empty, too long, with control characters, or blocked.
+    of another kind than text or whole number, one that its normaliser can make nothing of, empty,
+    too long, with control characters, or blocked.
     """
     rule = policy.identifiers.get(type_)
     if rule is None or isinstance(value, bool) or not isinstance(value, str | int):
@@ -58,14 +59,7 @@ def normal_form(policy: Policy, type_: str, value: object) -> str | None:
     text = str(value)
     if len(text) > 4 * LONGEST:
         return None
-    normal = (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
-    if rule.normaliser == "lower":
-        normal = normal.lower()
-        normal = normal if normal.isascii() else unicodedata.normalize("NFC", normal)
-    elif rule.normaliser == "digits":
-        digits = (unicodedata.decimal(character, None) for character in normal)
-        plus = "+" if normal.startswith("+") else ""
-        normal = plus + "".join(str(digit) for digit in digits if digit is not None)
+    normal = spell(text, rule.normaliser, rule.region)
     if not normal or len(normal) > LONGEST or _CONTROL.search(normal):
         return None
-    return None if rule.never.fullmatch(normal) else normal
+    return None if any(never.fullmatch(normal) for never in rule.never) else normal

@@ -80,6 +80,15 @@ CALLS = {
     "page": "Pages of our website that you see",
     "screen": "Screens of our app that you see",
 }
+IDENTIFIERS = {
+    "user_id": "The id of your account with us",
+    "crm_id": "Your id in the records of our customer service",
+    "email": "Your email address",
+    "phone": "Your phone number",
+    "device_id": "The id that your device has for our app",
+    "anonymous_id": "The id that we give to your browser or to our app on your device",
+    "advertising_id": "The advertising id of your device, unless you turned that off",
+}
 SOURCES = {
     "server": "our own systems, such as the shop and its orders",
     "crm": "our customer service and its records",
@@ -241,10 +250,10 @@ def _device(policy: Json) -> str:
 
 def _identifiers(policy: Json) -> str:
     ranked = sorted(policy["identifiers"].items(), key=lambda one: one[1]["priority"])
-    rows = [
-        _row(policy, "identifier", name, label(name), one, [_person(one["known"])])
-        for name, one in ranked
-    ]
+    rows = []
+    for name, one in ranked:
+        text = IDENTIFIERS.get(name, label(name))
+        rows.append(_row(policy, "identifier", name, text, one, [_person(one["known"])]))
     text = (
         "<p>These tell us that two visits are from the same person. Each is kept for "
         f"{duration(policy['records']['identifier'])} after we last saw it.</p>\n"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from candor.spelling import Normaliser
+
 Basis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
 UNNAMED = "unnamed"
 """The retention class of events that the catalogue does not name (local configuration only)."""
@@ -31,10 +33,14 @@ class IdentifierRule:
     priority: int
     limit: int
     known: bool
-    normaliser: Literal["trim", "lower", "digits"]
-    never: re.Pattern[str]
+    normaliser: Normaliser
+    never: tuple[re.Pattern[str], ...]
     sources: tuple[str, ...]
     purposes: frozenset[str]
+    region: str | None = None
+    """Whose phone numbers those without a country's code are; `none`: nobody's."""
+    needs_proof: bool = False
+    """Whether an unproven client's word for it counts for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,7 @@ class Attribute:
     """Days after which a trait is stale that no proven source has said again."""
 
 
-DROPPED_TYPE = IdentifierRule(
-    10**6, 10**6, True, "trim", re.compile("", re.DOTALL), (), frozenset()
-)
+DROPPED_TYPE = IdentifierRule(10**6, 10**6, True, "trim", (), (), frozenset())
 """Comes last, limits nothing, is nobody's to see, and counts as a person's for who may join it."""
 UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
 
@@ -107,12 +111,11 @@ class Policy:
                     rule["limit"],
                     rule["known"],
                     rule["normaliser"],
-                    re.compile(
-                        "|".join(f"(?:{text})" for text in (*never_any, *rule["never"])),
-                        re.IGNORECASE,
-                    ),
+                    tuple(re.compile(text, re.IGNORECASE) for text in (*never_any, *rule["never"])),
                     tuple(rule["from"]),
                     frozenset(rule["purposes"]),
+                    rule["region"],
+                    rule["needs_proof"],
                 )
                 for name, rule in compiled["identifiers"].items()
             },
@@ -147,10 +150,6 @@ class Policy:
     def due(self, days: int, since: float) -> int:
         """When something of `since` (epoch seconds) ends: the end of its UTC day, `days` later."""
         return int(since // DAY + 1 + days) * DAY
-
-
-def _any_of(patterns: list[str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
 def _attribute(rule: Mapping[str, Any]) -> Attribute:

@@ -153,22 +153,25 @@ class View:
         ]
 
     def _events(self, after: list[Any] | None) -> Iterator[tuple[list[Any], Json]]:
-        """Events and their places, [-day, -time, messageId] ascending, behind `after`."""
+        """Events and their places, [-day, -time, name] ascending, behind `after`.
+
+        A name is a messageId and who sent it, so that nobody can hide what another has sent.
+        """
         salts = {idkey: member.salt for idkey, member in self.members.items()}
         seen: set[str] = set()
         for day, of_day in bundles.days(self.world, salts, 1 - after[0] if after else None):
-            placed = [([-day, -event["at"], event["id"]], home, event) for home, event in of_day]
+            placed = [([-day, -event["at"], _name(event)], home, event) for home, event in of_day]
             for place, home, event in sorted(placed, key=lambda one: one[0]):
-                again = event["id"] in seen
-                seen.add(event["id"])
+                again = place[2] in seen
+                seen.add(place[2])
                 if again or (after and place <= after):
                     continue
                 unnamed = event.get("unnamed", False)
                 rule = self.world.policy.event(event["name"], unnamed=unnamed)
                 if rule is None:
                     continue  # named once, and no longer
-                name = "(unnamed)" if unnamed else event["name"]
-                if self._may(f"event:{name}", rule.purposes, event.get("by", home)):
+                shown = "(unnamed)" if unnamed else event["name"]
+                if self._may(f"event:{shown}", rule.purposes, event.get("by", home)):
                     yield place, event
 
     def _shown(self, event: Json) -> Json:
@@ -293,6 +296,11 @@ def _members(world: World, profile: Profile) -> dict[str, Member]:
                 idkey, type_, state.salt, node, opened["value"], opened["traits"]
             )
     return members
+
+
+def _name(event: Json) -> str:
+    """Tells an event from all others; a messageId holds no line feed."""
+    return "\n".join([event["id"], event["source"], str(event["proven"])])
 
 
 def _of(object_: Json, names: frozenset[str] | None) -> Json:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -41,6 +40,8 @@ class Outcome:
     source: str
     outcome: str
     reason: str = ""
+    also: tuple[tuple[str, str], ...] = ()
+    """What became of parts of it: outcome and reason."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,59 +71,89 @@ class _Event:
     party: _Party
     rule: Attribute | None
     dropped: str = ""
+    also: list[tuple[str, str]] = field(default_factory=list)
 
 
-def unify(message: Json, world: World, more: Callable[[], bool] = lambda: True) -> list[Outcome]:
+def unify(
+    message: Json,
+    world: World,
+    more: Callable[[], bool] = lambda: True,
+    *,
+    apart: bool = False,
+) -> tuple[list[Outcome], list[Json]]:
     """Store what may be stored of a message that `collection` made, and count what may not.
 
-    Goes home by home, in parts, so that a message too long for one delivery gets on with each.
-    Raises Unavailable where a store does not answer, and Unfinished where `more` says that time is
-    up: what is done stays done, and the message goes on when it comes again.
+    Goes home by home, in parts. Where `more` says that time is up it leaves the parts to come, and
+    returns them as a message of their own; what a part has done stays done. `apart` is for a
+    message that has failed before: each home is stored by itself, and what fails by itself is
+    returned as a message of its own, so that one bad event takes no neighbour to the dead letters.
+    Raises Unavailable where no store answers, and Unfinished where no part came to its end.
     """
-    events, found = _read(message, world)
-    for part in _parts(events, HOMES):
-        found += _Unification(part, message["source"], world, more).run()
-    _count(message, found, world)
-    return found
+    left: list[Json] = []
+    if apart:
+        events, found = _read_apart(message, world, left)
+    else:
+        events, found = _read(message, world)
+    parts = list(_parts(events, HOMES))
+    for n, part in enumerate(parts):
+        outcomes: list[Outcome] = []
+        try:
+            if n and not more():
+                raise Unfinished
+            for some in _parts(part, 1) if apart else [part]:
+                work = _Unification(some, message["source"], world, more).run
+                sent = [event.sent for event in some]
+                outcomes += _apart(work, message, sent, left) if apart else work()
+        except Unfinished:
+            if n == 0:
+                raise
+            sent = [event.sent for event in chain.from_iterable(parts[n:])]
+            left.append(_rest(message, sent) | ({"again": True} if apart else {}))
+            break
+        # What was refused of the request is counted with its first part.
+        told = _rest(message, ()) if n else message
+        sent = [event.sent for event in part]
+        _count(told | {"events": sent}, outcomes if n else [*found, *outcomes], world)
+        found += outcomes
+    if not parts:
+        _count(message, found, world)
+    return found, left
 
 
-def unify_apart(
-    message: Json, world: World, more: Callable[[], bool] = lambda: True
-) -> tuple[list[Outcome], list[Json]]:
-    """`unify`, each home by itself: for a message that has failed before.
+def _rest(message: Json, sent: Iterable[Json]) -> Json:
+    """Some events of a message as a message of their own, with nothing that was counted already."""
+    return {name: message[name] for name in ("v", "received", "source")} | {"events": [*sent]}
 
-    Also returns a message for each home that fails by itself, so that one event that cannot be
-    unified takes none of its neighbours to the dead letters.
-    """
+
+def _apart(
+    work: Callable[[], list[Outcome]], message: Json, sent: list[Json], left: list[Json]
+) -> list[Outcome]:
+    """What becomes of some events by themselves; where they fail, `left` gets them."""
+    try:
+        return work()
+    except Unfinished:
+        raise
+    except Exception as error:
+        if type(error) is Unavailable:
+            raise  # nobody's fault, and over by itself
+        left.append(_rest(message, sent) | {"apart": True})
+        return []
+
+
+def _read_apart(
+    message: Json, world: World, left: list[Json]
+) -> tuple[list[_Event], list[Outcome]]:
     events: list[_Event] = []
     found: list[Outcome] = []
-    failing: list[Json] = []
-
-    def attempt(sent: list[Json], work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Unfinished:
-            raise
-        except Exception as error:
-            if type(error) is Unavailable:
-                raise  # nobody's fault, and over by itself
-            alone = {name: message[name] for name in ("v", "received", "source")}
-            failing.append(alone | {"events": sent, "apart": True})
-
-    def read(sent: Json) -> None:
-        known, nobodys = _read(message | {"events": [sent]}, world)
-        events.extend(known)
-        found.extend(nobodys)
-
-    def run(part: list[_Event]) -> None:
-        found.extend(_Unification(part, message["source"], world, more).run())
-
     for sent in message["events"]:
-        attempt([sent], partial(read, sent))
-    for part in _parts(events, 1):
-        attempt([event.sent for event in part], partial(run, part))
-    _count(message, found, world)
-    return found, failing
+
+        def read(sent: Json = sent) -> list[Outcome]:
+            known, nobodys = _read(message | {"events": [sent]}, world)
+            events.extend(known)
+            return nobodys
+
+        found += _apart(read, message, [sent], left)
+    return events, found
 
 
 def _read(message: Json, world: World) -> tuple[list[_Event], list[Outcome]]:
@@ -184,7 +215,8 @@ def _count(message: Json, found: list[Outcome], world: World) -> None:
     What is stored is counted as it is archived, once for each bundle.
     """
     dropped = [(one.outcome, one.reason) for one in found if one.outcome != "stored"]
-    counts = message.get("counts", {}) | outcomes.tally(dropped)
+    parts = [part for one in found for part in one.also]
+    counts = message.get("counts", {}) | outcomes.tally([*dropped, *parts])
     if counts:
         source, now = message["source"]["id"], world.clock()
         sent = [[event.get("raw"), event.get("id")] for event in message["events"]]
@@ -224,6 +256,7 @@ class _Unification:
             elif any(self._kept_out(one.key, event) for one in event.party.everyone):
                 event.dropped = "fenced"
         self._hear_signals()
+        self._heed_gpc()  # before anything is kept that it denies
         for event in self._remaining():
             allowed = self._allowed(event)
             if allowed or event.party.claim.device.key in self.said:
@@ -232,12 +265,14 @@ class _Unification:
                 event.dropped = event.dropped or "no_consent"
         self._hear_signals()  # without the events that turned out to be fenced
         self._record_signals()
-        self._heed_gpc()
         self._write_traits()
         self._write_bundles()
         seen = {one.key for event in self._remaining() for one in event.party.claim.ids}
         self._insist(lambda: self.graph.seen(seen), seen)
-        return [_outcome(event.sent, self.source["id"], event.dropped) for event in self.events]
+        return [
+            _outcome(event.sent, self.source["id"], event.dropped, event.also)
+            for event in self.events
+        ]
 
     def _go_on(self) -> None:
         if not self.more():
@@ -363,7 +398,9 @@ class _Unification:
             home, device = party.claim.home.key, party.claim.device.key
             for name, value in event.sent["traits"].items():
                 named = self.policy.traits.get(name)  # a policy may change while events wait
-                if named and self._may(party, named.purposes):
+                if not named or not self._may(party, named.purposes):
+                    event.also.append(("trait_dropped", "no_consent" if named else "not_in_policy"))
+                else:
                     fact = traits.Fact(
                         name,
                         value,
@@ -380,22 +417,30 @@ class _Unification:
             self._insist(lambda: traits.write(self.world, salts, facts), [])
 
     def _write_bundles(self) -> None:
-        """All valid events of a home, class and day name the bundle; those allowed are in it."""
-        groups: dict[tuple[str, str, int], list[_Event]] = {}
+        """All valid events of a home, class and day name the bundle; those allowed are in it.
+
+        What is proven and what is not lie in two.
+        """
+        groups: dict[tuple[str, str, int, bool], list[_Event]] = {}
         for event in self.events:
             if event.rule is None or event.sent["type"] in ("identify", "alias"):
                 continue
-            group = event.party.claim.home.key, event.rule.retention, event.sent["day"]
+            home, proven = event.party.claim.home.key, event.party.trust != "client"
+            group = home, event.rule.retention, event.sent["day"], proven
             groups.setdefault(group, []).append(event)
         puts = []
-        for (home, class_, _), group_events in groups.items():
+        for (home, class_, _, proven), group_events in groups.items():
             salt = self.graph.keys[home].salt
             for part in bundles.cut(group_events, lambda event: int(event.sent["size"])):
                 kept = [_stored(event) for event in part if not event.dropped]
                 if kept and salt:
-                    sort = bundles.sort_key(event.sent for event in part)
-                    source = self.source["id"]
-                    puts.append(bundles.put(self.world, home, salt, sort, class_, source, kept))
+                    source, sent = self.source["id"], (event.sent for event in part)
+                    sort = bundles.sort_key(sent, source, proven=proven)
+                    puts.append(
+                        bundles.put(
+                            self.world, home, salt, sort, class_, source, kept, proven=proven
+                        )
+                    )
         if puts:
             self.world.rows.put(puts)
 
@@ -405,9 +450,12 @@ class _Unification:
         insist(work, lambda: self.graph.load([*idkeys], [*pairs]))
 
 
-def _outcome(sent: Json, source: str, dropped: str) -> Outcome:
+def _outcome(
+    sent: Json, source: str, dropped: str, also: Iterable[tuple[str, str]] = ()
+) -> Outcome:
     name = "(unnamed)" if sent.get("unnamed") else sent["name"]
-    return Outcome(sent["type"], name, source, "dropped" if dropped else "stored", dropped)
+    outcome = "dropped" if dropped else "stored"
+    return Outcome(sent["type"], name, source, outcome, dropped, tuple(also))
 
 
 def _stored(event: _Event) -> Json:
