@@ -57,7 +57,6 @@ def numbers(found: dict[Any, Any]) -> dict[str, int]:
 
 
 def pattern_of(text: str) -> re.Pattern[str] | None:
-    """The pattern, where it is one and can be tried."""
     if patterns.may_hang(text):
         return None
     try:

@@ -18,6 +18,8 @@ from tests.bench.way import Way
 POPULATIONS = (1_000, 10_000, 100_000)
 HISTORIES = (10, 1_000)
 """Events that a person has already."""
+MERGED = (10, 1_000, 100_000)
+"""Events that a device has already when its person signs in on it."""
 SHAPES = (Shape(100, 100), Shape(20, 1))
 COUNTED, TIMED = 4, 8
 """Requests of each shape, that are counted and in each round."""
@@ -79,6 +81,7 @@ def measure(stack: Stack, tick: Callable[[str], None], rounds: int = ROUNDS) -> 
     return {
         "people": {name: one.told() for name, one in levels.items()},
         "events_of_a_person": {name: one.told() for name, one in histories.items()},
+        "events_of_a_merged_device": {str(n): _merge(stack, n, tick) for n in MERGED},
     }
 
 
@@ -87,6 +90,26 @@ def flat(levels: Json, name: str) -> float:
     shapes = next(iter(levels.values())).keys()
     figures = [[level[shape][name] for level in levels.values()] for shape in shapes]
     return max(max(each) / min(each) if min(each) else 1.0 for each in figures)
+
+
+def _merge(stack: Stack, events: int, tick: Callable[[str], None]) -> Json:
+    """What the event costs that makes one profile of a person's and of a device's."""
+    tick(f"growth, merging a device with {events:,} events")
+    way = Way(stack, **population.tables(stack, f"{events}-merged"))
+    key, shape = stack.facts["write_keys"]["server"], Shape(min(events, 100), 1)
+    device, person, both = (
+        Traffic(kind, key, ["person-0"], seed=1) for kind in ("browser", "server", "signed in")
+    )
+    for _ in range(events // shape.events):
+        way.whole(device.request(shape, stack.clock(), analytics=True))
+    way.whole(person.request(shape, stack.clock(), analytics=True))
+    counts, meter = Counts(), Meter(stack.client("dynamodb"))
+    way.sent(both.request(Shape(1, 1), stack.clock()))
+    queued = queue_event(way.received())
+    with meter.counting(counts):
+        way.arrived(queued)
+    told = {"calls": counts.calls.total(), "write_units": counts.write_units}
+    return {"the event that merges": told | {"read_units": counts.read_units}}
 
 
 def _population(stack: Stack, people: int, tick: Callable[[str], None]) -> Level:

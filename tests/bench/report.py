@@ -164,6 +164,8 @@ def goals(found: Json) -> Iterator[Goal]:
             ("write_units", 1.0),
             ("cpu_us", GROWN),
         ):
+            if name not in next(iter(next(iter(levels.values())).values())):
+                continue  # of a single event, CPU says nothing
             value = flat(levels, name)
             yield Goal(f"growth by {by}: {name}, most/least", most, value, value <= most + 1e-9)
     if fresh := found.get("freshness_seconds"):
@@ -287,7 +289,7 @@ def _growth(growth: Json) -> Table:
             for shape, one in shapes.items():
                 figures = ("calls", "read_units", "write_units")
                 row = [f"{one[figure]:.4g}" for figure in figures]
-                table.add_row(f"{int(name):,} {by}", shape, *row, f"{one['cpu_us']:.1f}")
+                table.add_row(f"{int(name):,} {by}", shape, *row, f"{one.get('cpu_us', 0):.1f}")
     return table
 
 

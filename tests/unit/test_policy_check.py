@@ -28,13 +28,13 @@ def changed(old: str, new: str) -> tuple[str, int]:
     return TEXT.replace(old, new), line
 
 
+NAMING = TEXT[TEXT.index("  salesforce_contacts:") : TEXT.index("      Account Name:")]
+"""The columns of a mapping that name somebody, and two more."""
 NEVER = r"never: ['.{0,8}', '\+\d{1,3}(\d)\1{6,}', '\+\d{1,3}123456(7(8(90?)?)?)?']"
 
 PHONE = """  phone:
     {priority: 4, limit: 5, known: true, normaliser: phone, region: DE, from: [traits.phone],
 """
-NAMING = TEXT[TEXT.index("  salesforce_contacts:") : TEXT.index("      Account Name:")]
-"""The columns of a mapping that name somebody, and two more."""
 
 # What is changed, where that is, and what has to be said about it
 EXPLAINED = {
@@ -336,7 +336,7 @@ EXPLAINED = {
         "Write 'Product Reviewed'.",
     ),
     "a pattern that takes for ever": (
-        ("never: ['.{0,8}'", "never: ['(a+)+$'"),
+        (NEVER, "never: ['(a+)+$']"),
         "identifiers.phone.never.0",
         "may take for ever",
         "Take one repetition away",

@@ -349,9 +349,8 @@ class _Reading:
             raise _Refusal(
                 "no_identifier", "An event carries a `userId` or `anonymousId` that names somebody."
             )
-        self._note_ignored(sent, {type_ for type_, _ in named})
-        proof, stated = context.get("identityProof"), sent.get("userId")
-        verified = self._proves(proof, named, stated)
+        self._note_ignored(sent, {name for name, _ in named})
+        verified = self._proves(context.get("identityProof"), named, sent.get("userId"))
         if verified or self.sender is None or self.sender.trust != "client":
             return named, [], verified
         ids, unproven = self._naming.apart(named)
