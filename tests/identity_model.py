@@ -105,8 +105,13 @@ class Model:
                 self.refused.add(pair)
                 if blamed:
                     self.strikes[blamed] += 1
-            if blamed and self.strikes[blamed] >= SHARED:
+            if blamed and self.strikes[blamed] >= self._many(barrier):
                 self.quarantine(blamed)
+
+    def _many(self, barrier: str) -> int:
+        """Ten, and no fewer than the limit lets one have."""
+        rule = self.policy.identifiers.get(barrier)
+        return max(SHARED, rule.limit if rule else 0)
 
     def _blamed(self, home: str, who: str, trust: str, barrier: str) -> str | None:
         """Which of two seems to be shared by many: a public key is heard about devices only."""

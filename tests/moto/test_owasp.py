@@ -31,6 +31,9 @@ OPEN = {"/policy", "/openapi.json", "/docs", "/projects/{writeKey}/settings", "/
 """What needs no key in a header. A webhook's key is in its path, and its body is signed."""
 STAFF = {
     **{f"/profiles/{{identifier}}{part}": {"dpo", "analyst", "marketer"} for part in PARTS},
+    "/profiles/{identifier}/why": {"dpo", "analyst", "marketer"},
+    **{f"/profiles/{{identifier}}/{part}": {"dpo"} for part in ("unlink", "relink", "quarantine")},
+    "/quarantine": {"dpo"},
     "/profiles/query": {"dpo", "analyst", "marketer"},
     "/outcomes": {"admin", "dpo"},
     "/privacy/requests": {"dpo"},

@@ -240,6 +240,18 @@ def test_a_public_key_cannot_put_a_person_into_quarantine() -> None:
     assert "o" in shop.event_ids("user_id:victim")
 
 
+def test_who_clears_their_cookies_is_not_taken_for_many() -> None:
+    shop = Shop()
+    for n in range(50 + 3 * SHARED):
+        shop.send(CRM, order(f"x{n}", userId="tidy", anonymousId=f"browser{n}"))
+    assert not quarantined(shop)
+
+    for n in range(100):
+        shop.send(CRM, order(f"y{n}", userId="tidy", anonymousId=f"other{n}"))
+
+    assert quarantined(shop) == {shop.id("user_id:tidy").key}, "nobody has a hundred"
+
+
 def test_a_traveller_who_meets_many_kiosks_is_not_taken_for_one() -> None:
     shop = Shop()
     for n in range(2 * SHARED):

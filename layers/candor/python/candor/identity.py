@@ -316,7 +316,7 @@ class Graph:
         """Keep a refusal as evidence, once, and count it for the one that seems to be shared."""
         pair = home.key, one.key
         blamed = self._seems_shared(home, one, evidence.trust, rule)
-        if blamed and self.nodes[blamed.key].refusals >= SHARED:  # a crash came before its end
+        if blamed and self.nodes[blamed.key].refusals >= self._many(rule):  # after a crash
             self.shared[blamed.key] = evidence
         if pair in self.links or rule == QUARANTINED:  # which may be met by thousands
             return
@@ -334,8 +334,15 @@ class Graph:
         if blamed:
             node = self.nodes[blamed.key]
             node.refusals += 1
-            if node.refusals >= SHARED:
+            if node.refusals >= self._many(rule):
                 self.shared[blamed.key] = evidence
+
+    def _many(self, rule: str) -> int:
+        """How many refusals are a sign that many share something: no fewer than were joined, or
+        whoever clears their cookies would seem to be many."""
+        type_ = rule.removeprefix("limit:")
+        limits = [self.policy.identifier(type_).limit] if type_ in self.policy.identifiers else []
+        return max([SHARED, *limits])
 
     def _seems_shared(
         self, home: Identifier, one: Identifier, trust: Trust, rule: str
