@@ -160,6 +160,15 @@ def test_every_dead_letter_queue_raises_an_alarm(resources: Resources) -> None:
     assert watched == {name for name, queue in queues if "RedrivePolicy" not in queue}
 
 
+def test_a_partition_does_not_get_hot_without_an_alarm(resources: Resources) -> None:
+    alarmed = {
+        alarm["Dimensions"][0]["Value"]["Ref"]
+        for _, alarm in of_type(resources, "AWS::CloudWatch::Alarm")
+        if (alarm["Namespace"], alarm["MetricName"]) == ("AWS/DynamoDB", "WriteThrottleEvents")
+    }
+    assert alarmed == {"KeysTable", "GraphTable", "EventsTable"}, "where a key is somebody's"
+
+
 def test_every_function_raises_an_alarm_when_it_fails(resources: Resources) -> None:
     watched = {
         alarm["Dimensions"][0]["Value"]["Ref"]
