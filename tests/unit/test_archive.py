@@ -237,3 +237,13 @@ def _crash(shop: Shop, place: int, work: Callable[[Shop], None]) -> bool:
     finally:
         shop.objects.tap = None
     return False
+
+
+def test_a_store_that_lists_everything_anew_keeps_no_sweep_for_ever() -> None:
+    shop = archived()
+    listed = shop.objects.list
+    shop.objects.list = lambda prefix, after="": listed(prefix)  # type: ignore[method-assign]
+
+    due = shop.policy.due(shop.policy.retention["behaviour"], NOW)
+    assert archive.expire(shop.objects, due - 1) == 0
+    assert archive.expire(shop.objects, due) >= 1

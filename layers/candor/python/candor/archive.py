@@ -71,15 +71,18 @@ def expire(objects: Objects, now: float) -> int:
     named like one is somebody else's, and stays.
     """
     today = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-    ended, after = 0, ""
+    ended, after, passed = 0, "", set[str]()
     while True:
         for manifest in objects.list(MANIFESTS, after):
             match = _MANIFEST.fullmatch(manifest)
             if not match:
                 continue
             name, class_, date = match.groups()
+            if class_ in passed:  # a store that begins no list in the middle
+                continue
             if date > today:  # and so are all that follow of its class
-                after = f"{MANIFESTS}{class_}/:"  # a colon comes after all digits
+                passed.add(class_)
+                after = f"{MANIFESTS}{class_}/A"  # a letter comes after all digits
                 break
             objects.delete([f"{EVENTS}{name}.gz"])
             objects.delete([manifest])
