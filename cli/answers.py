@@ -124,6 +124,18 @@ class Done(BaseModel):
     success: Literal[True]
 
 
+class Uncounted(BaseModel):
+    """What of a choice does not count."""
+
+    code: Literal["device_required", "grant_by_denial", "not_a_choice"]
+    purposes: list[str]
+    message: str
+
+
+class Chosen(Done):
+    notes: list[Uncounted] = []
+
+
 class Withheld(BaseModel):
     """What the purpose does not get, never its value; and what would change it."""
 

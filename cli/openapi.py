@@ -126,7 +126,7 @@ CALLS: dict[Operation, Call] = {
     api.release: Call({200: answers.Done}, fails=(403, 404, 409), right="identity"),
     api.list_quarantine: Call({200: answers.InQuarantine}, right="identity"),
     api.choose: Call(
-        {200: answers.Done},
+        {200: answers.Chosen},
         bodies.Choice,
         (),
         (*WRITE_KEY, "token"),

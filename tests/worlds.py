@@ -125,7 +125,7 @@ class Shop:
         ago: float = 0,
         mechanism: Mechanism = "preference_center",
         evidence: Json | None = None,
-    ) -> None:
+    ) -> list[consents.Note]:
         names = (who,) if isinstance(who, str) else who
         choice = consents.Choice(
             ids=tuple(self.id(name) for name in names),
@@ -136,7 +136,7 @@ class Shop:
             source=source.id,
             trust=source.trust,
         )
-        consents.choose(self.world, choice)
+        return consents.choose(self.world, choice)
 
     def view(self, who: str, purpose: str = "service") -> View:
         return view(self.world, self.id(who), purpose)

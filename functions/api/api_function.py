@@ -210,7 +210,7 @@ def choose(request: Request) -> Answer:
         sender = known.id, known.trust
     source, trust = sender
     choice = body.choice(wiring.identifiers, wiring.clock(), source, trust)
-    consents.choose(wiring.world, choice)
+    notes = consents.choose(wiring.world, choice)
     audit.tell(
         wiring.audit_queue,
         at=wiring.clock(),
@@ -218,7 +218,7 @@ def choose(request: Request) -> Answer:
         action="consent.recorded",
         about=[wiring.identifiers.pseudonym(one.key) for one in choice.ids],
     )
-    return Answer({"success": True})
+    return Answer({"success": True} | ({"notes": notes} if notes else {}))
 
 
 def _chooser(request: Request) -> tuple[str, Trust]:

@@ -245,7 +245,7 @@ def test_a_grant_of_a_client_without_a_device_is_refused(who: str) -> None:
     shop = Shop()
 
     with pytest.raises(Refused) as refused:
-        shop.choose(who, {"analytics": True, "marketing": False}, WEB)
+        shop.choose(who, {"analytics": True}, WEB)
 
     assert (refused.value.status, refused.value.code) == (400, "device_required")
     assert shop.rows.held() == []
@@ -301,26 +301,37 @@ def test_an_unknown_purpose_is_refused_with_the_known_ones() -> None:
         Shop().choose((), {"analytics": True})
 
 
+def test_a_choice_that_only_grants_what_cannot_be_granted_so_is_refused() -> None:
+    shop = Shop()
+    for purposes, source, mechanism, code in (
+        ({"marketing": True}, CRM, "objection", "grant_by_denial"),
+        ({"marketing": True, "analytics": True}, CRM, "gpc", "grant_by_denial"),
+        ({"marketing": True}, WEB, "api", "device_required"),
+    ):
+        with pytest.raises(Refused) as refused:
+            shop.choose("user_id:42", purposes, source, mechanism=mechanism)  # type: ignore[arg-type]
+        assert refused.value.code == code
+    assert shop.rows.held("graph") == []
+
+
 @pytest.mark.parametrize(
-    ("purposes", "mechanism", "code"),
+    ("purposes", "source", "mechanism", "code", "told"),
     [
-        ({"marketing": False, "service": False}, "api", "not_a_choice"),
-        ({"marketing": True}, "objection", "grant_by_denial"),
-        ({"marketing": False, "analytics": True}, "gpc", "grant_by_denial"),
+        ({"marketing": False, "service": False}, CRM, "api", "not_a_choice", ["service"]),
+        ({"marketing": False, "analytics": True}, CRM, "gpc", "grant_by_denial", ["analytics"]),
+        ({"marketing": False, "analytics": True}, WEB, "api", "device_required", ["analytics"]),
     ],
 )
-def test_a_choice_that_cannot_mean_what_it_says_is_refused_whole(
-    purposes: dict[str, bool], mechanism: Mechanism, code: str
+def test_no_denial_is_lost_for_what_stands_beside_it(
+    purposes: dict[str, bool], source: Source, mechanism: Mechanism, code: str, told: list[str]
 ) -> None:
     shop = Shop()
 
-    with pytest.raises(Refused) as refused:
-        shop.choose("user_id:42", purposes, mechanism=mechanism)
+    notes = shop.choose("user_id:42", purposes, source, mechanism=mechanism)
 
-    assert refused.value.code == code
-    assert shop.rows.held("graph") == []
-    shop.choose("user_id:42", {"marketing": False, "service": True}, mechanism="api")
-    shop.choose("user_id:42", {"marketing": False}, mechanism="objection")
+    assert [(note["code"], note["purposes"]) for note in notes] == [(code, told)]
+    assert shop.state("user_id:42", "marketing") == "denied"
+    assert shop.state("user_id:42", "analytics") == "unknown", "and nothing was granted"
 
 
 def test_the_same_choice_told_twice_is_one_record() -> None:

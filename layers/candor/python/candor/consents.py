@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from candor import keyring
@@ -29,6 +29,8 @@ from candor.identity import (
 from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Update
 from candor.world import World
 
+Note = dict[str, Any]
+"""What of a choice does not count: code, purposes, message."""
 DENYING = ("gpc", "objection")
 """Mechanisms by which nobody grants anything."""
 
@@ -70,29 +72,27 @@ def record_signals(
         _write_signals(graph, idkey, folded, [_record(graph, idkey, one) for one in told])
 
 
-def choose(world: World, choice: Choice) -> None:
-    """Record an explicit choice. It binds when this returns.
+def choose(world: World, choice: Choice) -> list[Note]:
+    """Record an explicit choice. It binds when this returns; told is what of it does not.
 
     A denial binds the profile of every identifier named, whoever sends it. A grant binds the
     person's profile only from a server or verified source, else only the device. Someone erased
     comes back by a grant made after the erasure, and by nothing less; what stays fenced is silently
     not recorded, so that nobody learns from the answer who asked to be forgotten.
+
+    A denial is never lost for a grant beside it that cannot count: that is left out and told.
+    Raises Refused where nothing is left, and for a purpose that the policy does not name.
     """
     unknown = sorted(set(choice.purposes) - set(world.policy.purposes))
     if unknown:
         named = ", ".join(sorted(world.policy.purposes))
         raise Refused("unknown_purpose", f"The policy's purposes are: {named}.")
-    _check_effect(world, choice)
     if not choice.ids:
         raise Refused("no_identifier", "Name the person by `userId` or `anonymousId`.")
     made = claim(choice.ids, choice.trust, world.policy)
     proven = choice.trust != "client"
+    choice, notes = _counting(world, choice, made)
     granting = any(choice.purposes.values())
-    if granting and not proven and world.policy.identifiers[made.device.type].known:
-        raise Refused(
-            "device_required",
-            "From this source a grant counts for a device: send its `anonymousId`.",
-        )
     keys = [one.key for one in made.ids]
     pairs = [(made.home.key, key) for key in keys if key != made.home.key]
     graph = Graph(world)
@@ -100,24 +100,39 @@ def choose(world: World, choice: Choice) -> None:
     if granting and _register_anew(graph, choice, proven=proven):
         graph.load(keys, pairs)
     if any(choice.at < (graph.keys[key].lifted or 0) for key in keys):
-        return  # from before the person registered anew
-    try:
+        return notes  # from before the person registered anew
+    with suppress(keyring.Fenced):
         insist(lambda: _resolve(graph, choice, made), lambda: graph.load(keys, pairs))
         _record_all(graph, choice, made, proven=proven)
-    except keyring.Fenced:
-        return
+    return notes
 
 
-def _check_effect(world: World, choice: Choice) -> None:
-    """Refuse what would be recorded and change nothing, or mean what it does not say."""
-    for purpose, granted in sorted(choice.purposes.items()):
-        basis = world.policy.purposes[purpose].basis
-        if not granted and basis in UNDENIABLE:
-            text = f"`{purpose}` rests on {basis}, and no choice ends it. Nothing was recorded."
-            raise Refused("not_a_choice", text)
-        if granted and choice.mechanism in DENYING:
-            text = f"`{choice.mechanism}` only ever denies. Nothing was recorded."
-            raise Refused("grant_by_denial", text)
+def _counting(world: World, choice: Choice, made: Claim) -> tuple[Choice, list[Note]]:
+    """What of a choice can count, and what of the rest is to be told."""
+    device_only = choice.trust == "client" and world.policy.identifiers[made.device.type].known
+    refused = None
+    if choice.mechanism in DENYING:
+        refused = Refused("grant_by_denial", f"`{choice.mechanism}` only ever denies.")
+    elif device_only:
+        text = "From this source a grant counts for a device: send its `anonymousId`."
+        refused = Refused("device_required", text)
+    grants = sorted(purpose for purpose, granted in choice.purposes.items() if granted)
+    notes = []
+    if refused and grants:
+        kept = {purpose: False for purpose in choice.purposes if purpose not in grants}
+        if not kept:
+            raise refused
+        choice = replace(choice, purposes=kept)
+        notes.append(_note(refused.code, grants, refused.message))
+    idle = [p for p in choice.purposes if world.policy.purposes[p].basis in UNDENIABLE]
+    if denied := sorted(purpose for purpose in idle if not choice.purposes[purpose]):
+        text = "It is on record, and changes nothing: what these rest on is nobody's choice."
+        notes.append(_note("not_a_choice", denied, text))
+    return choice, notes
+
+
+def _note(code: str, purposes: list[str], message: str) -> Note:
+    return {"code": code, "purposes": purposes, "message": message}
 
 
 def _resolve(graph: Graph, choice: Choice, made: Claim) -> None:
