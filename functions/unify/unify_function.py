@@ -19,19 +19,19 @@ def _unify(record: dict[str, Any], more: Callable[[], bool], begin: bool) -> lis
 
     With `begin` off that is the whole of it, but for a message that did fail.
     """
+    failed = int(record["attributes"]["ApproximateReceiveCount"]) > 1
+    if not begin and failed:
+        raise Unfinished
+    if not begin:
+        wiring.events_queue.send(record["body"])
+        return []
     message = wiring.transit.open(record["body"])
     if message is None:
         return [Outcome("message", "(sealed)", "-", "dropped", "key_destroyed")]
-    failed = int(record["attributes"]["ApproximateReceiveCount"]) > 1
     again = (failed or message.get("again", False)) and not message.get("apart")
-    if begin:
-        outcomes, left = unify(message, wiring.world, more, apart=again)
-    elif failed:
-        raise Unfinished
-    else:
-        outcomes, left = [], [message]
+    outcomes, left = unify(message, wiring.world, more, apart=again)
     for one in left:
-        wiring.events_queue.send(wiring.transit.seal(one))
+        wiring.events_queue.send(wiring.transit.seal(one, part_of=record["body"]))
     return outcomes
 
 

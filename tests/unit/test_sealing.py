@@ -192,6 +192,19 @@ def test_a_collector_asks_for_the_hours_key_once() -> None:
     assert calls == []
 
 
+def test_what_goes_on_by_itself_lives_no_longer_than_the_message_it_was_part_of() -> None:
+    shop = Shop()
+    body = transit(shop).seal(["Ann", "Bob"])
+    shop.clock.advance(5 * HOUR)
+    worker = transit(shop)
+    part = worker.seal(worker.open(body)[1:], part_of=body)
+
+    assert transit(shop).open(part) == ["Bob"]
+    assert len(shop.rows.held("keys")) == 1
+    shop.clock.now = NOW // HOUR * HOUR + LIFE_SECONDS
+    assert transit(shop).open(part) is None
+
+
 def test_messages_are_unreadable_once_their_key_has_ended() -> None:
     shop = Shop()
     body = transit(shop).seal("Ann")

@@ -150,7 +150,8 @@ def quarantine_shared(graph: Graph, ids: Collection[Identifier]) -> list[Identif
     found = []
     for one in ids:
         evidence = graph.shared.pop(one.key, None)
-        with suppress(Clash):  # a legal hold is found out again when it is over
+        # A legal hold is found out again when it is over; who is erased meanwhile is gone.
+        with suppress(Clash, NotFound):
             if evidence and quarantine(graph.world, one, "candor", _because(graph, one, evidence)):
                 found.append(one)
     return found

@@ -25,9 +25,13 @@ class Transit:
         self._rows, self._vault, self._clock = rows, vault, clock
         self._keys: dict[str, bytes] = {}
 
-    def seal(self, message: Any) -> str:
-        """A queue's body. Raises Refused where it would be too long for one."""
-        hour = int(self._clock() // HOUR) * HOUR
+    def seal(self, message: Any, part_of: str | None = None) -> str:
+        """A queue's body. Raises Refused where it would be too long for one.
+
+        What is a part of another message (`part_of` is its body, just opened here) lies under the
+        same key, or it would outlive what certificates say of queued messages.
+        """
+        hour = int(part_of.partition(".")[0]) if part_of else int(self._clock() // HOUR) * HOUR
         salt = self._keys.get(str(hour))
         if salt is None:
             due = hour + LIFE_SECONDS
