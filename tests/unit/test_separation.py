@@ -233,7 +233,7 @@ def test_a_quarantine_bounds_what_is_kept_of_refusals() -> None:
 def test_a_public_key_cannot_put_a_person_into_quarantine() -> None:
     shop = Shop()
     shop.send(CRM, order("o", userId="victim"))
-    for n in range(50 + 3 * SHARED):
+    for n in range(3 * shop.policy.identifiers["anonymous_id"].limit):
         shop.send(WEB, order(f"x{n}", userId="victim", anonymousId=f"fake{n}"))
 
     assert not quarantined(shop)
