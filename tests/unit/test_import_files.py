@@ -149,7 +149,8 @@ def test_lines_of_events_that_are_none_are_rejected_one_by_one() -> None:
 
 
 def test_a_line_without_an_end_is_no_line() -> None:
-    found = chunks(Events(b""), blocks(b'{"type": "identify"}\n' + b"x" * 2_000_000), Place(), NOW)
+    data = b'{"type": "identify"}\n' + b"x" * 2_000_000
+    found = chunks(Events(b""), blocks(data, 65_537), Place(), NOW)
     assert len(next(found).events) == 1  # what came before it is not lost
     with pytest.raises(Broken) as broken:
         next(found)
