@@ -289,7 +289,8 @@ def _growth(growth: Json) -> Table:
             for shape, one in shapes.items():
                 figures = ("calls", "read_units", "write_units")
                 row = [f"{one[figure]:.4g}" for figure in figures]
-                table.add_row(f"{int(name):,} {by}", shape, *row, f"{one.get('cpu_us', 0):.1f}")
+                cpu = f"{one['cpu_us']:.1f}" if "cpu_us" in one else "–"
+                table.add_row(f"{int(name):,} {by}", shape, *row, cpu)
     return table
 
 
