@@ -194,6 +194,19 @@ class Link(BaseModel):
     event: str
     time: Seconds
     refused: str | None
+    merged: Annotated[bool, Field(description="whether it made one profile of two")]
+
+
+class Separated(BaseModel):
+    """Two identifiers that a person took apart; or, without `b`, one in quarantine."""
+
+    a: Named
+    b: Named | None
+    time: Seconds
+    by: Annotated[str, Field(description="whose token, or `candor` itself")]
+    because: Json | None
+    lifted: Seconds | None
+    lifted_by: str | None
 
 
 class Step(BaseModel):
@@ -283,7 +296,7 @@ class Identifiers(Read, Page[Identifier]):
 
 
 class Links(Read, Page[Link]):
-    pass
+    separations: list[Separated]
 
 
 class InQuarantine(Page[Quarantined]):
@@ -409,6 +422,7 @@ class PolicyEvent(PolicyAttribute):
 class PolicyIdentifier(PolicyAttribute):
     priority: int
     limit: int
+    shared_after: int
     known: bool
     normaliser: Normaliser
     region: str | None

@@ -276,6 +276,7 @@ def _rule(path: str, name: str, was: Json, now: Json) -> Iterator[Told]:
         told = f"At most {now['limit']} `{name}` can be one person, instead of {was['limit']}."
         data = "Profiles that hold more keep them, and get no further one."
         yield ("narrows", f"{path}.limit", told, data)
+    yield from _sharing(f"{path}.shared_after", name, was, now)
     if was["normaliser"] != now["normaliser"]:
         how = f"{was['normaliser']} → {now['normaliser']}"
         told = f"`{name}` is spelled otherwise from now on: {how}."
@@ -284,7 +285,6 @@ def _rule(path: str, name: str, was: Json, now: Json) -> Iterator[Told]:
             "refusal or an erasure. Who comes again is another person."
         )
         yield ("breaks", f"{path}.normaliser", told, data)
-    # A policy that is in force may be older than these rules.
     region_was, region_now = was.get("region"), now.get("region")
     if region_was != region_now:
         countries = f"{region_now or 'nobody'}, and were {region_was or 'nobody'}"
@@ -318,6 +318,19 @@ def _rule(path: str, name: str, was: Json, now: Json) -> Iterator[Told]:
         told = f"It is not taken from {_listed(less)} any more."
         yield ("narrows", f"{path}.from", told, "Links that came of it stay.")
     yield from _never(f"{path}.never", f"`{name}`", was["never"], now["never"])
+
+
+def _sharing(path: str, name: str, was: Json, now: Json) -> Iterator[Told]:
+    # A policy that is in force may be older than this rule.
+    many_was, many_now = was.get("shared_after", 10), now["shared_after"]
+    if many_now > many_was:
+        told = f"A `{name}` counts as shared when it met more than {many_now}, not {many_was}."
+        data = "What is in quarantine stays there until it is released."
+        yield ("widens", path, told, data)
+    elif many_now < many_was:
+        told = f"A `{name}` counts as shared when it met more than {many_now} already."
+        data = "What has met more is quarantined when it is seen again, and whom it joined part."
+        yield ("narrows", path, told, data)
 
 
 def _blocked(old: Json, new: Json) -> Iterator[Told]:

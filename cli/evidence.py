@@ -110,13 +110,14 @@ def quarantine(found: list[dict[str, Any]], names: Mapping[str, str]) -> Rendera
 def because(one: Json, names: Mapping[str, str]) -> str:
     """How it was found that an identifier is shared by many."""
     told = one.get("because") or {}
-    if "refusals" not in told:
+    if "met" not in told:
         reason = str(told.get("reason"))
         return REASONS.get(reason, reason)
     source, trust = str(told.get("source")), str(told.get("trust"))
-    count = plain(told["refusals"])
+    met = told["met"] if isinstance(told["met"], Mapping) else {}
+    many = " and ".join(f"{plain(count)} {type_}" for type_, count in sorted(met.items()))
     sender = f"{names.get(source, source)} ({TRUSTED.get(trust, trust)})"
-    return f"links with {count} others were refused, the last of them said by {sender}"
+    return f"it was met with {many}, the last of them said by {sender}"
 
 
 def _quarantined(one: Json) -> str:

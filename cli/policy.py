@@ -103,6 +103,7 @@ class Event(Attribute):
 class IdentifierRule(Attribute):
     priority: int = Field(ge=1)
     limit: int = Field(ge=1, le=90)
+    shared_after: int = Field(default=10, ge=1, le=10_000)
     known: bool
     normaliser: Normaliser = "trim"
     region: str | None = None

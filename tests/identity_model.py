@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from candor.identity import MOST_MEMBERS, SHARED
+from candor.identity import MOST_MEMBERS
 from candor.policy import Policy
 
 Pair = frozenset[str]
@@ -26,7 +26,8 @@ class Model:
     apart: set[Pair] = field(default_factory=set)
     shared: set[str] = field(default_factory=set)
     """In quarantine."""
-    strikes: Counter[str] = field(default_factory=Counter)
+    met: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many of a type somebody met."""
     decisions: int = 0
 
     # The rules
@@ -54,10 +55,9 @@ class Model:
         if len(one) + len(other) > MOST_MEMBERS:
             return "profile"
         counts = Counter(self.type(who) for who in [*one, *other])
-        for type_, count in counts.items():
-            if count > self.policy.identifiers[type_].limit:
-                return type_
-        return None
+        rules = self.policy.identifiers
+        over = [type_ for type_, count in counts.items() if count > rules[type_].limit]
+        return min(over, key=lambda type_: rules[type_].priority, default=None)
 
     # What happens
 
@@ -67,6 +67,13 @@ class Model:
         devices = [who for who in ranked if not self.known(who)]
         home = devices[0] if trust == "client" and devices else ranked[0]
         others = [who for who in ranked if who != home]
+        self._resolve(home, others, trust)
+        if shared := [who for who in ranked if self.is_shared(who)]:
+            for who in shared:
+                self.quarantine(who)
+            self._resolve(home, others, trust)
+
+    def _resolve(self, home: str, others: list[str], trust: str) -> None:
         if self.person(home) is None:
             self._place(home, others, trust)
         for who in others:
@@ -77,12 +84,14 @@ class Model:
         for who in others:
             person = self.person(who)
             if person and not self.barrier({home}, person, trust):
+                self._count(home, who, trust)
                 person.add(home)
                 self._decide((home, who))
                 return
         group = {home}
         for who in others:
             if self.person(who) is None and not self.barrier(group, {who}, trust):
+                self._count(home, who, trust)
                 group.add(who)
         self.people.append(group)
         self._decide(*((home, who) for who in group - {home}))
@@ -96,33 +105,50 @@ class Model:
             return
         barrier = self.barrier(mine, theirs or {who}, trust)
         if barrier is None:
+            self._count(home, who, trust)
             self.people = [one for one in self.people if one is not theirs]
             mine |= theirs or {who}
             self._decide((home, who))
-        elif barrier != "quarantined":
-            blamed = self._blamed(home, who, trust, barrier)
-            if pair not in self.links and pair not in self.refused:
-                self.refused.add(pair)
-                if blamed:
-                    self.strikes[blamed] += 1
-            if blamed and self.strikes[blamed] >= self._many(barrier):
-                self.quarantine(blamed)
+        elif barrier != "quarantined" and pair not in self.links:
+            self._count(home, who, trust, barrier)
+            self.refused.add(pair)
 
-    def _many(self, barrier: str) -> int:
-        """Ten, and no fewer than the limit lets one have."""
-        rule = self.policy.identifiers.get(barrier)
-        return max(SHARED, rule.limit if rule else 0)
+    # What many share
 
-    def _blamed(self, home: str, who: str, trust: str, barrier: str) -> str | None:
-        """Which of two seems to be shared by many: a public key is heard about devices only."""
+    def _count(self, home: str, who: str, trust: str, barrier: str = "") -> None:
+        """Two that met for the first time: one of them may have met too many of the other's type.
+        A public key is heard about devices only."""
+        if frozenset((home, who)) in self.links.keys() | self.refused:
+            return
+        blamed = self._blamed(home, who, barrier)
+        if blamed and not (trust == "client" and self.known(blamed)):
+            self.met[blamed, self.type(who if blamed == home else home)] += 1
+
+    def _blamed(self, home: str, who: str, barrier: str) -> str | None:
+        stronger, weaker = sorted((home, who), key=self.strength)
+        if not barrier:
+            return weaker if self.known(stronger) else None
         if barrier == "separated":
             return None
-        weaker = max(home, who, key=self.strength)
         rest = [one for one in (home, who) if self.type(one) != barrier]
         blamed = rest[0] if len(rest) == 1 else weaker
-        if self.person(blamed) is None or (trust == "client" and self.known(blamed)):
-            return None
-        return blamed
+        return blamed if self.person(blamed) else None
+
+    def is_shared(self, who: str) -> bool:
+        """Met more of what is stronger than the policy says one person's does; or more of a type
+        that is weaker, of which a profile may hold that many."""
+        met = {type_: n for (one, type_), n in self.met.items() if one == who}
+        rule = self.policy.identifiers[self.type(who)]
+        others = {type_: self.policy.identifiers[type_] for type_ in met}
+        stronger = sum(n for type_, n in met.items() if others[type_].priority < rule.priority)
+        return who not in self.shared and (
+            stronger > rule.shared_after
+            or any(
+                n > max(rule.shared_after, others[type_].limit)
+                for type_, n in met.items()
+                if others[type_].priority >= rule.priority
+            )
+        )
 
     def _decide(self, *pairs: tuple[str, str]) -> None:
         self.decisions += 1
@@ -156,13 +182,25 @@ class Model:
         self.apart.discard(frozenset((one, other)))
 
     def quarantine(self, who: str) -> None:
-        """What many share is with nobody."""
+        """What many share is with nobody, and whom it alone held together part. Whom no link holds
+        stay with the most."""
+        if who in self.shared:
+            return
         whole = self.person(who)
         self.shared.add(who)
         if whole and len(whole) > 1:
-            self.people = [p for p in self.people if p is not whole] + [whole - {who}, {who}]
+            within = [link for link in self.links if link <= whole]
+            linked = set().union(*within) - {who}
+            parts = [{one} for one in linked]
+            for a, b in (link for link in within if who not in link):
+                both = [part for part in parts if part & {a, b}]
+                parts = [part for part in parts if part not in both] + [set().union(*both)]
+            parts.sort(key=lambda part: (-len(part), sorted(map(self.tie, part))))
+            most, *rest = parts or [set()]
+            rest = [most | whole - linked - {who}, *rest, {who}]
+            self.people = [p for p in self.people if p is not whole] + rest
             self.decisions += 1
 
     def release(self, who: str) -> None:
         self.shared.discard(who)
-        self.strikes[who] = 0
+        self.met = Counter({key: n for key, n in self.met.items() if key[0] != who})

@@ -47,6 +47,7 @@ def policy(change: Callable[[Json], object] = lambda _: None) -> Policy:
 
 
 SHIPPED = policy()
+SHARED = SHIPPED.identifiers["anonymous_id"].shared_after
 
 
 def sent(type_: str, id_: str, ago: float = 0, **fields: Any) -> Json:

@@ -75,7 +75,7 @@ def _part(view: View, part: str, request: Request, limit: int) -> dict[str, Any]
     elif part == "identifiers":
         answer = _page(view.identifiers())
     elif part == "links":
-        answer = _page(view.links())
+        answer = _page(view.links()) | {"separations": view.separations()}
     elif part == "consents":
         return {"purposes": view.consents()} | _page(view.consent_records())
     else:
@@ -149,7 +149,7 @@ def release(request: Request) -> Answer:
     principal = _steward(request)
     one = _known(request.path["identifier"])
     _tell(principal, "identity.released", one)
-    separation.release(wiring.world, one)
+    separation.release(wiring.world, one, principal.id)
     return Answer({"success": True})
 
 

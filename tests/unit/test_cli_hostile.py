@@ -86,7 +86,7 @@ CALLS: dict[str, dict[str, Any]] = {
                 "identifier": NAMED | {"value": None},
                 "at": EVIL,
                 "by": "candor",
-                "because": {"refusals": EVIL, "source": EVIL, "trust": EVIL},
+                "because": {"met": {EVIL: EVIL}, "source": EVIL, "trust": EVIL},
             },
         ]
     },

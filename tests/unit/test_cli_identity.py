@@ -14,7 +14,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from candor.identity import SHARED
 from cli import evidence, first_keys, identity, openapi
 from cli.api import Api, understood
 from cli.main import main
@@ -22,7 +21,7 @@ from cli.screen import Screen
 from cli.target import load_stack
 from tests.described import Caller
 from tests.served import Served
-from tests.worlds import Json, order, sent
+from tests.worlds import SHARED, Json, order, sent
 
 ANN, BOB, TABLET = "user_id:ann", "email:bob@example.com", "anonymous_id:tablet"
 REASON = "two people at one till"
@@ -319,7 +318,7 @@ def test_how_candor_itself_found_what_many_share_is_told_in_words(desk: Desk, sa
 
     assert "anonymous_id:till" in text
     assert "Candor itself" in text
-    words = f"links with {SHARED} others were refused, the last of them said by CRM (secret key)"
+    words = f"it was met with {SHARED + 1} user_id, the last of them said by CRM (secret key)"
     assert words in text
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from candor import explanation, separation
 from candor.errors import Refused
-from candor.identity import SHARED, Graph
-from tests.worlds import CRM, WEB, Json, Shop, order, sent
+from candor.identity import Graph
+from tests.worlds import CRM, SHARED, WEB, Json, Shop, order, sent
 
 PHONE = "+49301234567"
 

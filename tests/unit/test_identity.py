@@ -140,6 +140,24 @@ def test_every_link_tells_its_evidence() -> None:
     assert {one["time"] for one in links} == {int(NOW)}
 
 
+def test_a_link_tells_whether_it_merged_two_profiles() -> None:
+    shop = Shop()
+    shop.send(CRM, order("o1", userId="42"), order("o2", anonymousId="a1"))
+    shop.send(CRM, order("o3", userId="42", anonymousId="a1"))
+    shop.send(CRM, order("o4", userId="42", anonymousId="a2"))
+
+    links = shop.view("user_id:42", "privacy_rights").links()
+
+    devices = {"anonymous_id:a1": True, "anonymous_id:a2": False}
+    ends = ("a", "b")
+    assert devices == {
+        f"{one[end]['type']}:{one[end]['value']}": one["merged"]
+        for one in links
+        for end in ends
+        if one[end]["type"] == "anonymous_id"
+    }
+
+
 @pytest.mark.parametrize("amount", [1, 300])
 def test_a_merge_is_one_transaction_that_touches_no_data_however_much_there_is(
     amount: int,

@@ -32,6 +32,8 @@ def tight(compiled: Json) -> None:
     """Limits that bind soon."""
     for type_, limit in (("email", 2), ("anonymous_id", 2), ("device_id", 1)):
         compiled["identifiers"][type_]["limit"] = limit
+    for type_, most in (("phone", 1), ("anonymous_id", 3)):
+        compiled["identifiers"][type_]["shared_after"] = most
 
 
 def event(id_: str, kind: str, who: list[str]) -> Json:
@@ -148,7 +150,7 @@ class Identity(RuleBasedStateMachine):
     @rule(data=st.data())
     def one_is_released(self, data: st.DataObject) -> None:
         who = data.draw(st.sampled_from(sorted(self.model.shared)))
-        separation.release(self.shop.world, self.shop.id(who))
+        separation.release(self.shop.world, self.shop.id(who), "staff")
         self.model.release(who)
 
     @rule(count=st.integers(8, 14), source=st.sampled_from([WEB, CRM]))

@@ -33,7 +33,8 @@ NAMING = TEXT[TEXT.index("  salesforce_contacts:") : TEXT.index("      Account N
 NEVER = r"never: ['.{0,8}', '\+\d{1,3}(\d)\1{6,}', '\+\d{1,3}123456(7(8(90?)?)?)?']"
 
 PHONE = """  phone:
-    {priority: 4, limit: 5, known: true, normaliser: phone, region: DE, from: [traits.phone],
+    {priority: 4, limit: 5, shared_after: 2, known: true, normaliser: phone, region: DE,
+     from: [traits.phone],
 """
 
 # What is changed, where that is, and what has to be said about it
@@ -216,7 +217,7 @@ EXPLAINED = {
         "Remove one of the two.",
     ),
     "a type from nowhere": (
-        (PHONE, PHONE.replace(" from: [traits.phone],", "")),
+        (PHONE, PHONE.replace("     from: [traits.phone],\n", "")),
         "identifiers.phone",
         "it is read from nowhere",
         "such as [context.externalIds.phone]",

@@ -393,6 +393,22 @@ def test_profiles_keep_what_a_lower_limit_would_refuse() -> None:
     assert held == {"42", "a", "b"}
 
 
+def test_what_met_too_many_for_a_new_policy_is_quarantined_when_it_is_seen_again() -> None:
+    edit: Edit = lambda p: p["identifiers"]["email"].update(shared_after=1)  # noqa: E731
+    lower, higher = only(edit), only(lambda p: p["identifiers"]["email"].update(shared_after=11))
+
+    assert (lower.grade, higher.grade) == ("narrows", "widens")
+    assert "quarantined when it is seen again" in lower.data
+    shop = Shop()
+    desk = {"traits": {"email": "desk@example.com"}}
+    for user in "abc":
+        shop.send(CRM, order(user, userId=user, context=desk))
+    assert len(shop.view("email:desk@example.com").identifiers()) == 2
+    shop = changed(shop, edit)
+    shop.send(CRM, order("d", context=desk))
+    assert len(shop.view("email:desk@example.com").identifiers()) == 1
+
+
 @pytest.mark.parametrize(
     ("edit", "grade", "path"),
     [
@@ -539,6 +555,7 @@ OTHER: dict[str, list[Any]] = {
     "verify_within": [None, 7],
     "priority": [77],
     "limit": [7, 77],
+    "shared_after": [1, 77],
     "known": [True, False],
     "normaliser": ["trim", "lower", "email", "phone"],
     "region": ["GB", "none", None],

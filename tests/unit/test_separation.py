@@ -1,14 +1,16 @@
 """Separation: what a person takes apart stays apart, with all that each part brought."""
 
+from typing import Any
+
 import pytest
 
 from candor import separation
 from candor.errors import Clash, NotFound, Refused
-from candor.identity import EVERYBODY, SHARED, Graph
+from candor.identity import EVERYBODY, MOST_MEMBERS, Graph
 from candor.outcomes import listing
 from candor.policy import DAY
 from candor.ports import Key, Update
-from tests.worlds import CRM, WEB, Shop, broken_rules, order, says, sent
+from tests.worlds import CRM, SHARED, WEB, Shop, broken_rules, order, policy, says, sent
 
 BY = "staff"
 KIOSK = "anonymous_id:kiosk"
@@ -192,6 +194,28 @@ def test_an_erasure_takes_the_record_of_a_separation_along() -> None:
     assert members(shop, "phone:+49301234567")
 
 
+def test_what_a_person_decided_is_told_with_the_links() -> None:
+    shop = melted()
+    separate(shop, "user_id:1", "phone:+49301234567")
+    shop.clock.advance(DAY)
+    separation.quarantine(shop.world, shop.id("user_id:1"), "ines", {"reason": "test_value"})
+    separation.lift(shop.world, shop.id("user_id:1"), shop.id("phone:+49301234567"), "ines")
+    separation.release(shop.world, shop.id("user_id:1"), "ines")
+
+    separated, quarantined = shop.view("user_id:1", "privacy_rights").separations()
+
+    assert separated["a"] == {"type": "user_id", "value": "1"}
+    assert separated["b"] == {"type": "(outside this profile)", "value": None}
+    assert separated["because"] == {"reason": "they rang and said so"}
+    assert (separated["by"], separated["lifted_by"]) == (BY, "ines")
+    assert separated["lifted"] == separated["time"] + DAY
+    assert (quarantined["b"], quarantined["because"]) == (None, {"reason": "test_value"})
+    assert quarantined["lifted_by"] == "ines"
+    told = shop.view("user_id:1", "analytics")
+    assert told.separations()[0]["because"] is None
+    assert "separation:reason" in {one["name"] for one in told.withheld()}
+
+
 # Shared by many
 
 
@@ -201,7 +225,11 @@ def kiosk(shop: Shop, people: range, source: object = CRM) -> None:
 
 
 def quarantined(shop: Shop) -> set[str]:
-    return {row["sk"] for row in shop.rows.held("graph") if row["pk"] == separation.QUARANTINE}
+    return {
+        row["sk"]
+        for row in shop.rows.held("graph")
+        if row["pk"] == separation.QUARANTINE and "released" not in row
+    }
 
 
 @pytest.mark.parametrize("source", [CRM, WEB])
@@ -217,6 +245,90 @@ def test_what_many_share_is_found_and_joins_nobody(source: object) -> None:
     assert members(shop, KIOSK) == {KIOSK}
     assert KIOSK not in members(shop, "user_id:user0")
     assert broken_rules(shop) == []
+
+
+NUMBER = "phone:+493055566677"
+
+
+def given(shop: Shop, address: str, **ids: Any) -> None:
+    """A row of the CRM with an address and the branch's own number."""
+    traits = {"email": f"{address}@example.com", "phone": NUMBER.partition(":")[2]}
+    shop.send(CRM, sent("identify", f"row-{address}", traits=traits, **ids))
+
+
+def test_whom_only_a_shared_number_held_together_part() -> None:
+    shop = Shop()
+    given(shop, "ann", userId="ann")
+    shop.send(CRM, sent("identify", "two", userId="ann", traits={"email": "ann2@example.com"}))
+    given(shop, "bob")
+    assert members(shop, "user_id:ann") >= {NUMBER, "email:bob@example.com"}, "as yet it could be"
+
+    given(shop, "cem")
+
+    assert members(shop, NUMBER) == {NUMBER}
+    mail = "email:{}@example.com".format
+    assert members(shop, "user_id:ann") == {"user_id:ann", mail("ann"), mail("ann2")}
+    assert members(shop, mail("bob")) == {mail("bob")}
+    assert members(shop, mail("cem")) == {mail("cem")}
+    assert broken_rules(shop) == []
+    assert shop.view(mail("bob")).traits() == {"email": "bob@example.com", "phone": NUMBER[6:]}
+    (listed,) = separation.quarantined(shop.world)
+    assert listed["because"]["met"] == {"user_id": 1, "email": 2}
+
+
+def test_each_part_keeps_what_the_whole_was_denied() -> None:
+    shop = Shop()
+    given(shop, "ann")
+    given(shop, "bob")
+    shop.choose("email:ann@example.com", {"marketing": False}, CRM)
+
+    given(shop, "cem")
+
+    for one in (NUMBER, "email:ann@example.com", "email:bob@example.com"):
+        assert shop.state(one, "marketing") == "denied"
+
+
+def test_a_public_key_cannot_make_a_number_seem_shared() -> None:
+    shop = Shop()
+    shop.send(CRM, sent("identify", "i", userId="victim", traits={"phone": NUMBER[6:]}))
+    for n in range(20):
+        traits = {"email": f"x{n}@example.com", "phone": NUMBER[6:]}
+        shop.send(WEB, sent("identify", f"f{n}", anonymousId=f"f{n}", traits=traits))
+        shop.send(WEB, sent("identify", f"g{n}", traits=traits))
+
+    assert NUMBER in members(shop, "user_id:victim")
+    assert not quarantined(shop)
+
+
+def test_as_many_as_a_profile_holds_can_part_and_a_crash_only_delays_it() -> None:
+    shop = Shop(policy(lambda compiled: compiled["identifiers"]["anonymous_id"].update(limit=90)))
+    one = shop.id("email:desk@example.com")
+    for n in range(MOST_MEMBERS - 1):
+        context = {"traits": {"email": "desk@example.com"}}
+        shop.send(CRM, order(f"o{n}", anonymousId=f"a{n}", context=context))
+    assert len(members(shop, "email:desk@example.com")) == MOST_MEMBERS
+    for purpose in ("marketing", "analytics", "personalization"):
+        shop.choose("email:desk@example.com", {purpose: False}, CRM)
+    commits = 0
+
+    def crash(call: str, detail: object) -> None:
+        nonlocal commits
+        commits += call == "rows.commit:before"
+        if commits == 3:
+            raise KeyboardInterrupt
+
+    shop.rows.tap = crash
+    with pytest.raises(KeyboardInterrupt):
+        separation.quarantine(shop.world, one, "staff", {})
+    shop.rows.tap = None
+    assert broken_rules(shop) == []
+    assert 1 < len(shop.profiles()) < MOST_MEMBERS
+
+    assert separation.quarantine(shop.world, one, "staff", {})
+
+    assert len(shop.profiles()) == MOST_MEMBERS
+    assert broken_rules(shop) == []
+    assert not separation.quarantine(shop.world, one, "staff", {})
 
 
 def test_a_quarantine_bounds_what_is_kept_of_refusals() -> None:
@@ -264,14 +376,14 @@ def test_a_traveller_who_meets_many_kiosks_is_not_taken_for_one() -> None:
 def test_released_it_joins_again() -> None:
     shop = Shop()
     kiosk(shop, range(SHARED + 1))
-    separation.release(shop.world, shop.id(KIOSK))
+    separation.release(shop.world, shop.id(KIOSK), "staff")
     assert not quarantined(shop)
 
     shop.send(CRM, order("o", userId="user7", anonymousId="kiosk"))
 
     assert KIOSK in members(shop, "user_id:user7")
     with pytest.raises(Clash):
-        separation.release(shop.world, shop.id(KIOSK))
+        separation.release(shop.world, shop.id(KIOSK), "staff")
 
 
 def test_what_was_denied_at_a_kiosk_stays_denied_in_quarantine() -> None:

@@ -36,7 +36,7 @@ from candor.ports import (
     Workflow,
 )
 from candor.sealing import Vault, new_salt
-from candor.separation import QUARANTINE, separation_key
+from candor.separation import quarantine_key, separation_key
 
 Json = dict[str, Any]
 Store = Literal["graph", "events", "archive", "queues", "keys"]
@@ -209,7 +209,7 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
         # What others' rows say of the members goes first: it is found through the members' own.
         work.rows.delete(list(_reverse_links(work, row)))
         work.rows.delete(_graph_keys(work, row))
-        work.rows.delete(Key("graph", QUARANTINE, idkey) for idkey in row["members"])
+        work.rows.delete(map(quarantine_key, row["members"]))
         for profile in row["profiles"]:
             try:
                 work.rows.commit(Delete(profile_key(profile), when={"request": id_}))

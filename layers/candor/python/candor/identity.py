@@ -41,8 +41,8 @@ EVERYBODY = "*"
 """Whom a quarantined identifier is apart from."""
 SEPARATED, QUARANTINED = "separated", "quarantined"
 """The rules that keep apart what limits would let join."""
-SHARED = 10
-"""Refused links after which an identifier counts as one that many share, and joins nobody."""
+MET = "met_"
+"""Before a type, the attribute of a node that counts how many of them it met."""
 
 
 def node_key(idkey: str) -> Key:
@@ -73,8 +73,9 @@ class Node:
     version: int
     gpc: int | None = None
     """When Global Privacy Control was first seen here, epoch seconds."""
-    refusals: int = 0
-    """With how many identifiers a link was refused because this one seems to be shared."""
+    met: dict[str, int] = field(default_factory=dict)
+    """By type: how many a link to this one brought together with it or, refused, did not, as far
+    as they speak for its being shared."""
 
 
 @dataclass(slots=True)
@@ -187,8 +188,9 @@ class Graph:
         """Whether all that an event says of who belongs together is known already."""
         home = self.profile(made.home.key)
         return home is not None and all(
-            one == made.home
-            or (self.profile(one.key) is home and self.links.get((made.home.key, one.key)))
+            (one == made.home or self.links.get((made.home.key, one.key)))
+            and self.profile(one.key) is home
+            and not self._is_shared(one.key)
             for one in made.ids
         )
 
@@ -207,6 +209,9 @@ class Graph:
         if home.key not in self.nodes:
             self._place(home, others, evidence)
         left_out = {one.key: self._link(home, one, evidence) for one in others}
+        for one in (home, *others):
+            if self._is_shared(one.key):
+                self.shared[one.key] = evidence
         return {idkey: refused for idkey, refused in left_out.items() if refused}
 
     def ensure(self, one: Identifier) -> None:
@@ -242,6 +247,7 @@ class Graph:
         today = int(self.now // DAY)
         new = profile or Profile(new_profile_id(self.now), {}, {}, 0)
         members = {one.key: one.type for one in group}
+        met = self._meetings(pairs, evidence)
         grown = replace(new, members=new.members | members, version=new.version + 1)
         ends = self.ends()
         decided = {"profile": grown.id, "version": grown.version}
@@ -252,16 +258,18 @@ class Graph:
             for put in self._links(home, one, evidence, decided)
         ]
         writes: list[Write] = [*links]
+        nodes: dict[str, Node] = {}
         for one in group:
             salt = self.keys[one.key].salt or keyring.salt(self.rows, one.key)
             self.keys[one.key] = replace(self.keys[one.key], salt=salt)
             bury(self.rows, one.key, self.now)
             place = traits_key(one.key)
             sealed = self.world.vault.seal(salt, {"value": one.value, "traits": {}}, place.pk)
-            node = Node(one.key, one.type, new.id, today, today, {}, 1)
+            made = Node(one.key, one.type, new.id, today, today, {}, 1, met=met.pop(one.key, {}))
+            nodes[one.key] = made
             writes += [
                 Check(keyring.key_of(one.key), when={"salt": salt, "mode": ABSENT}),
-                Put(node_key(one.key), _node_row(node) | ends, when={"pk": ABSENT}),
+                Put(node_key(one.key), _node_row(made) | ends, when={"pk": ABSENT}),
                 Put(place, {"data": sealed, "version": 1} | ends),
             ]
         if profile:
@@ -269,10 +277,10 @@ class Graph:
             writes.append(Update(profile_key(new.id), profile_row(grown) | ends, when=unchanged))
         else:
             writes.append(Put(profile_key(new.id), profile_row(grown) | ends, when={"pk": ABSENT}))
-        self.rows.commit(*writes)
+        self.rows.commit(*writes, *_counts(met))
         self.profiles[new.id] = grown
-        for one in group:
-            self.nodes[one.key] = Node(one.key, one.type, new.id, today, today, {}, 1)
+        self.nodes |= nodes
+        self._remember(met)
         for put in links:
             self.links[put.key.pk[2:], str(put.key.sk)[5:]] = True
 
@@ -313,53 +321,80 @@ class Graph:
         return None
 
     def _refuse(self, home: Identifier, one: Identifier, evidence: Evidence, rule: str) -> None:
-        """Keep a refusal as evidence, once, and count it for the one that seems to be shared."""
+        """Keep a refusal as evidence, once."""
         pair = home.key, one.key
-        blamed = self._seems_shared(home, one, evidence.trust, rule)
-        if blamed and self.nodes[blamed.key].refusals >= self._many(rule):  # after a crash
-            self.shared[blamed.key] = evidence
         if pair in self.links or rule == QUARANTINED:  # which may be met by thousands
             return
         profiles = [found for end in pair if (found := self.profile(end))]
         decided: Row = {"refused": rule, "version": max(found.version for found in profiles)}
-        count = (
-            [Update(node_key(blamed.key), add={"refusals": 1}, when={"version": PRESENT})]
-            if blamed
-            else []
-        )
-        self.rows.commit(
-            *self._links(home, one, evidence, decided), *map(_unchanged, profiles), *count
-        )
+        met = self._meetings([(home, one)], evidence, rule)
+        links = self._links(home, one, evidence, decided)
+        self.rows.commit(*links, *map(_unchanged, profiles), *_counts(met))
+        self._remember(met)
         self.links[pair] = False
-        if blamed:
-            node = self.nodes[blamed.key]
-            node.refusals += 1
-            if node.refusals >= self._many(rule):
-                self.shared[blamed.key] = evidence
 
-    def _many(self, rule: str) -> int:
-        """How many refusals are a sign that many share something: no fewer than were joined, or
-        whoever clears their cookies would seem to be many."""
-        type_ = rule.removeprefix("limit:")
-        limits = [self.policy.identifier(type_).limit] if type_ in self.policy.identifiers else []
-        return max([SHARED, *limits])
+    def _meetings(
+        self,
+        pairs: Collection[tuple[Identifier, Identifier]],
+        evidence: Evidence | None,
+        refused: str = "",
+    ) -> dict[str, dict[str, int]]:
+        """What links, or the refusal of one, add to whose `met`: once for each two identifiers.
 
-    def _seems_shared(
-        self, home: Identifier, one: Identifier, trust: Trust, rule: str
-    ) -> Identifier | None:
-        """Of two identifiers that a limit keeps apart, the one that too many have in common.
-
-        It is the one that is not of the type of which there would be too many, else the weaker.
         The word of a public key counts against devices only, or it could silence a person.
         """
-        weaker = max(home, one, key=lambda end: self.policy.identifier(end.type).priority)
-        _, _, type_ = rule.partition("limit:")
+        met: dict[str, dict[str, int]] = {}
+        for home, one in pairs:
+            blamed = self._blamed(home, one, refused)
+            if evidence is None or blamed is None or (home.key, one.key) in self.links:
+                continue
+            if evidence.trust == "client" and self.policy.identifier(blamed.type).known:
+                continue
+            type_ = one.type if blamed == home else home.type
+            counts = met.setdefault(blamed.key, {})
+            counts[type_] = counts.get(type_, 0) + 1
+        return met
+
+    def _blamed(self, home: Identifier, one: Identifier, refused: str) -> Identifier | None:
+        """Of two identifiers, the one that seems to be shared the more of the other there are.
+
+        Where they join it is the weaker, if the other names a person. Where a limit keeps them
+        apart it is the one that is not of the type of which there would be too many, else the
+        weaker; but it has been there before.
+        """
+        stronger, weaker = sorted(
+            (home, one), key=lambda end: self.policy.identifier(end.type).priority
+        )
+        if not refused:
+            return weaker if self.policy.identifier(stronger.type).known else None
+        _, _, type_ = refused.partition("limit:")
         others = [end for end in (home, one) if type_ and end.type != type_]
         blamed = others[0] if len(others) == 1 else weaker
-        known = self.policy.identifier(blamed.type).known
-        if rule == SEPARATED or blamed.key not in self.nodes or (trust == "client" and known):
-            return None
-        return blamed
+        return blamed if refused != SEPARATED and blamed.key in self.nodes else None
+
+    def _remember(self, met: Mapping[str, Mapping[str, int]]) -> None:
+        for idkey, counts in met.items():
+            mine = self.nodes[idkey].met
+            mine |= {type_: mine.get(type_, 0) + count for type_, count in counts.items()}
+
+    def _is_shared(self, idkey: str) -> bool:
+        """Whether an identifier has met too many to be one person's, and is in no quarantine.
+
+        Of those that are weaker no fewer than a profile may hold, or whoever clears their cookies
+        would seem to be many.
+        """
+        node, profile = self.nodes.get(idkey), self.profile(idkey)
+        if node is None or profile is None or not node.met:
+            return False
+        rule, people = self.policy.identifier(node.type), 0
+        for type_, count in node.met.items():
+            other = self.policy.identifier(type_)
+            if other.priority < rule.priority:
+                people += count
+            elif count > max(rule.shared_after, other.limit):
+                people = count
+                break
+        return people > rule.shared_after and EVERYBODY not in profile.apart.get(idkey, ())
 
     def _links(
         self, home: Identifier, one: Identifier, evidence: Evidence, decided: Row
@@ -430,6 +465,7 @@ class Graph:
         )
         decided = {"profile": merged.id, "version": merged.version, "merged": loser.id}
         unchanged = {"state": ABSENT}
+        met = self._meetings([(home, one)], evidence)
         self.rows.commit(
             *self._links(home, one, evidence, decided),
             Update(
@@ -442,12 +478,14 @@ class Graph:
                 Update(
                     node_key(idkey),
                     set={"profile": survivor.id},
-                    add={"version": 1},
+                    add={"version": 1} | counted(met.get(idkey, {})),
                     when={"profile": loser.id},
                 )
                 for idkey in moving
             ),
+            *_counts({idkey: counts for idkey, counts in met.items() if idkey not in moving}),
         )
+        self._remember(met)
         self.profiles[survivor.id] = merged
         self.profiles.pop(loser.id)
         for node in self.nodes.values():
@@ -526,7 +564,8 @@ def kept_apart(one: Profile, other: Profile) -> str | None:
 def joining_refusal(
     one: Mapping[str, str], other: Mapping[str, str], trust: Trust, policy: Policy
 ) -> str | None:
-    """The rule that forbids one profile of the members of two, or None."""
+    """The rule that forbids one profile of the members of two, or None; of limits that of the
+    strongest type."""
     rule = policy.identifier
     known = [any(rule(type_).known for type_ in side.values()) for side in (one, other)]
     if trust == "client" and all(known):
@@ -534,7 +573,7 @@ def joining_refusal(
     types = [*one.values(), *other.values()]
     if len(types) > MOST_MEMBERS:
         return "limit:profile"
-    for type_ in set(types):
+    for type_ in sorted(set(types), key=lambda type_: rule(type_).priority):
         if types.count(type_) > rule(type_).limit:
             return f"limit:{type_}"
     return None
@@ -581,7 +620,7 @@ def _node(idkey: str, row: Row) -> Node:
         row["signals"],
         row["version"],
         row.get("gpc"),
-        row.get("refusals", 0),
+        {name.removeprefix(MET): row[name] for name in row if name.startswith(MET)},
     )
 
 
@@ -593,7 +632,19 @@ def _node_row(node: Node) -> dict[str, Any]:
         "last": node.last,
         "signals": node.signals,
         "version": node.version,
-    }
+    } | counted(node.met)
+
+
+def counted(met: Mapping[str, int]) -> dict[str, int]:
+    """A node's `met` as attributes of its row."""
+    return {f"{MET}{type_}": count for type_, count in met.items()}
+
+
+def _counts(met: Mapping[str, Mapping[str, int]]) -> list[Update]:
+    return [
+        Update(node_key(idkey), add=counted(counts), when={"version": PRESENT})
+        for idkey, counts in met.items()
+    ]
 
 
 def profile_row(profile: Profile) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class Purpose:
 class IdentifierRule:
     priority: int
     limit: int
+    shared_after: int
+    """How many people's identifiers of one type it may meet; with one more it is quarantined."""
     known: bool
     normaliser: Normaliser
     never: tuple[re.Pattern[str], ...]
@@ -54,7 +56,7 @@ class Attribute:
     """Days after which a trait is stale that no proven source has said again."""
 
 
-DROPPED_TYPE = IdentifierRule(10**6, 10**6, True, "trim", (), (), frozenset())
+DROPPED_TYPE = IdentifierRule(10**6, 10**6, 10**6, True, "trim", (), (), frozenset())
 """Comes last, limits nothing, is nobody's to see, and counts as a person's for who may join it."""
 UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
 
@@ -109,6 +111,7 @@ class Policy:
                 name: IdentifierRule(
                     rule["priority"],
                     rule["limit"],
+                    rule["shared_after"],
                     rule["known"],
                     rule["normaliser"],
                     tuple(re.compile(text, re.IGNORECASE) for text in (*never_any, *rule["never"])),

@@ -19,6 +19,7 @@ from candor.identifiers import Identifier
 from candor.identity import Profile, node_key, profile_key, profile_of, traits_key
 from candor.policy import DAY, Attribute
 from candor.ports import Row
+from candor.separation import SEPARATION, quarantine_key
 from candor.world import World
 
 Json = dict[str, Any]
@@ -136,9 +137,40 @@ class View:
                         "event": row["event"],
                         "time": row["at"],
                         "refused": row.get("refused"),
+                        "merged": "merged" in row,
                     }
                 )
         return sorted(found, key=lambda one: one["time"])
+
+    def separations(self) -> list[Json]:
+        """Who was separated from whom, with nobody where it is a quarantine, and what of that was
+        lifted since; oldest first. Reasons are for who answers privacy requests."""
+        rows = self.world.rows
+        quarantines = rows.get([quarantine_key(idkey) for idkey in self.members])
+        found = [(key.sk or "", row) for key, row in quarantines.items()]
+        for idkey in self.members:
+            for row in rows.query("graph", f"I#{idkey}", SEPARATION):
+                other = row["sk"].removeprefix(SEPARATION)
+                if other not in self.members or idkey < other:
+                    found.append((idkey, row))
+        shown = [self._separation(idkey, row) for idkey, row in found]
+        return sorted(shown, key=lambda one: one["time"])
+
+    def _separation(self, idkey: str, row: Row) -> Json:
+        told = row.get("because")
+        if "reason" in row and self._may("separation:reason", frozenset(), idkey):
+            place = f"{row['pk']}/{row['sk']}"
+            told = {"reason": self.world.vault.open(self.members[idkey].salt, row["reason"], place)}
+        other = row["sk"].removeprefix(SEPARATION)
+        return {
+            "a": self.named(idkey),
+            "b": None if "because" in row else self.named(other),
+            "time": row["at"],
+            "by": row["by"],
+            "because": told,
+            "lifted": row.get("lifted", row.get("released")),
+            "lifted_by": row.get("lifted_by", row.get("released_by")),
+        }
 
     def withheld(self) -> list[Json]:
         """What the readings so far left out: names, never values."""

@@ -19,6 +19,7 @@ from candor.identity import (
     Evidence,
     Graph,
     Profile,
+    counted,
     insist,
     new_profile_id,
     node_key,
@@ -27,10 +28,13 @@ from candor.identity import (
     traits_key,
 )
 from candor.policy import Policy
-from candor.ports import ABSENT, PRESENT, Delete, Key, Put, Row, Update, Write
+from candor.ports import ABSENT, PRESENT, Key, Put, Row, Update, Write
 from candor.world import World
 
 QUARANTINE = "QUARANTINE"
+SEPARATION = "SEP#"
+ROOM = 96
+"""Writes that a split may have, of the 100 of a transaction, for the parts that it moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,11 @@ class Split:
 
 
 def separation_key(idkey: str, other: str) -> Key:
-    return Key("graph", f"I#{idkey}", f"SEP#{other}")
+    return Key("graph", f"I#{idkey}", f"{SEPARATION}{other}")
+
+
+def quarantine_key(idkey: str) -> Key:
+    return Key("graph", QUARANTINE, idkey)
 
 
 def plan(graph: Graph, one: Identifier, other: Identifier) -> Split | None:
@@ -83,13 +91,15 @@ def separate(world: World, one: Identifier, other: Identifier, by: str, reason: 
         mine, theirs = _profile(graph, one), _profile(graph, other)
         if split is None and other.key in mine.apart.get(one.key, ()):
             return
-        decided = _decision(graph, one, other, by, reason)
+        version = max(mine.version, theirs.version) + 1
+        told: Row = {"at": int(graph.now), "by": by, "version": version, "split": split is not None}
+        decided = _decision(graph, one, other, told, reason)
         if split:
             apart = {one.key: [other.key], other.key: [one.key]}
-            _split(graph, mine, split, apart, by, decided)
+            _split(graph, mine, [split.moves], apart, by, decided)
             return
-        changes = [_kept(mine, one.key, other.key), _kept(theirs, other.key, one.key)]
-        graph.rows.commit(*decided, *changes)
+        changes = [(mine, one.key, other.key), (theirs, other.key, one.key)]
+        graph.rows.commit(*decided, *(_kept(*change, version) for change in changes))
 
     insist(write, lambda: None)
 
@@ -109,7 +119,7 @@ def lift(world: World, one: Identifier, other: Identifier, by: str) -> None:
         writes: list[Write] = []
         for (idkey, from_), profile in zip(pairs, profiles, strict=True):
             if from_ in profile.apart.get(idkey, ()):
-                writes.append(_kept(profile, idkey, from_, lifted=True))
+                writes.append(_kept(profile, idkey, from_, profile.version + 1, lifted=True))
         if not writes:
             raise Clash("not_separated", "These identifiers are not separated.")
         found = graph.rows.get([separation_key(*pair) for pair in pairs])
@@ -122,27 +132,36 @@ def lift(world: World, one: Identifier, other: Identifier, by: str) -> None:
 def quarantine(world: World, one: Identifier, by: str, because: Mapping[str, object]) -> bool:
     """Let an identifier that many share be with nobody: alone, and linked to none from now on.
 
-    Returns whether it was not so already. `because` holds nothing personal. Raises NotFound.
+    Those whom it alone held together part first, as many at a time as a transaction takes, so it
+    is safe to repeat. Returns whether it was not so already. `because` holds nothing personal.
+    Raises NotFound, and Clash where a legal hold keeps the profile whole.
     """
     graph = Graph(world)
 
-    def write() -> bool:
+    def write() -> bool | None:
         graph.load([one.key])
         profile = _profile(graph, one)
         if EVERYBODY in profile.apart.get(one.key, ()):
             return False
         due = graph.policy.due(graph.policy.records["link"], graph.now)
         row: Row = {"type": one.type, "at": int(graph.now), "by": by, "because": dict(because)}
-        told = Put(Key("graph", QUARANTINE, one.key), row | {"due": due, "ttl": due})
-        living = frozenset(graph.living(profile))
-        if living > {one.key}:
-            split = Split(living - {one.key}, frozenset({one.key}))
-            _split(graph, profile, split, {one.key: [EVERYBODY]}, by, [told])
+        row |= {"version": profile.version + 1, "due": due, "ttl": due}
+        told = Put(quarantine_key(one.key), row)
+        largest, *others = _without(graph, graph.living(profile), one.key)
+        some = _some(profile, others)
+        if len(some) < len(others):
+            _split(graph, profile, some, {}, by, [])
+            return None
+        if largest:
+            kept = {one.key: [EVERYBODY]}
+            _split(graph, profile, [*some, frozenset({one.key})], kept, by, [told])
         else:
-            graph.rows.commit(told, _kept(profile, one.key, EVERYBODY))
+            graph.rows.commit(told, _kept(profile, one.key, EVERYBODY, profile.version + 1))
         return True
 
-    return insist(write, lambda: None)
+    while (done := insist(write, lambda: None)) is None:
+        pass
+    return done
 
 
 def quarantine_shared(graph: Graph, ids: Collection[Identifier]) -> list[Identifier]:
@@ -157,23 +176,25 @@ def quarantine_shared(graph: Graph, ids: Collection[Identifier]) -> list[Identif
     return found
 
 
-def release(world: World, one: Identifier) -> None:
+def release(world: World, one: Identifier, by: str) -> None:
     """Let a quarantined identifier join others again; what it is counted for begins anew.
 
     Raises NotFound, and Clash where it is in no quarantine.
     """
     graph = Graph(world)
+    told: Row = {"released": int(graph.now), "released_by": by}
 
     def write() -> None:
         graph.load([one.key])
         profile = _profile(graph, one)
         if EVERYBODY not in profile.apart.get(one.key, ()):
             raise Clash("not_quarantined", "This identifier is in no quarantine.")
-        graph.rows.commit(
-            _kept(profile, one.key, EVERYBODY, lifted=True),
-            Update(node_key(one.key), set={"refusals": 0}, when={"version": PRESENT}),
-            Delete(Key("graph", QUARANTINE, one.key)),
-        )
+        writes: list[Write] = [_kept(profile, one.key, EVERYBODY, profile.version + 1, lifted=True)]
+        if met := graph.nodes[one.key].met:
+            anew = tuple(counted(met))
+            writes.append(Update(node_key(one.key), remove=anew, when={"version": PRESENT}))
+        listed = graph.rows.get([quarantine_key(one.key)])
+        graph.rows.commit(*writes, *(Update(key, set=told, when={"sk": PRESENT}) for key in listed))
 
     insist(write, lambda: None)
 
@@ -183,6 +204,8 @@ def quarantined(world: World) -> list[Row]:
     "because"}; the value is None where it is gone."""
     found = []
     for row in world.rows.query("graph", QUARANTINE):
+        if "released" in row:
+            continue
         place = traits_key(row["sk"])
         rows = world.rows.get([place, keyring.key_of(row["sk"])])
         salt = keyring.state_of(rows.get(keyring.key_of(row["sk"]))).salt
@@ -193,10 +216,43 @@ def quarantined(world: World) -> list[Row]:
     return sorted(found, key=lambda one: -one["at"])
 
 
+def _without(graph: Graph, living: Collection[str], shared: str) -> list[frozenset[str]]:
+    """What becomes of a profile without one of its identifiers: the largest part first.
+
+    Whom no link holds, because evidence ends before they do, stay with the largest.
+    """
+    links = [*_links(graph, living)]
+    linked = {end for link in links for end in link} - {shared}
+    group = {idkey: {idkey} for idkey in linked}
+    for a, b in links:
+        if shared not in (a, b) and group[a] is not group[b]:
+            joined = group[a] | group[b]
+            for idkey in joined:
+                group[idkey] = joined
+    parts = sorted(
+        {frozenset(one) for one in group.values()}, key=lambda one: (-len(one), *sorted(one))
+    )
+    largest, *others = parts or [frozenset()]
+    return [largest | (frozenset(living) - linked - {shared}), *others]
+
+
+def _some(whole: Profile, parts: Collection[frozenset[str]]) -> list[frozenset[str]]:
+    """As many of a profile's parts as can be moved at once: each is a profile, its nodes, and a
+    record of each denial of the whole."""
+    denials = sum(denies(whole.choices, purpose) for purpose in whole.choices)
+    left = ROOM - 2 * denials
+    found: list[frozenset[str]] = []
+    for part in parts:
+        left -= 1 + len(part) + denials
+        if left < 0 and found:
+            break
+        found.append(part)
+    return found
+
+
 def _because(graph: Graph, one: Identifier, evidence: Evidence) -> Row:
-    node = graph.nodes[one.key]
-    told = {"refusals": node.refusals, "source": evidence.source, "event": evidence.event}
-    return told | {"trust": evidence.trust, "rule": evidence.rule}
+    told: Row = {"met": graph.nodes[one.key].met, "source": evidence.source}
+    return told | {"event": evidence.event, "trust": evidence.trust, "rule": evidence.rule}
 
 
 def _profile(graph: Graph, one: Identifier) -> Profile:
@@ -218,7 +274,7 @@ def _links(graph: Graph, members: Collection[str]) -> Iterator[tuple[str, str]]:
 
 
 def _decision(
-    graph: Graph, one: Identifier, other: Identifier, by: str, reason: str
+    graph: Graph, one: Identifier, other: Identifier, told: Row, reason: str
 ) -> list[Write]:
     """Who separated two identifiers, when and why, at both of them."""
     due = graph.policy.due(graph.policy.records["link"], graph.now)
@@ -226,12 +282,13 @@ def _decision(
     for a, b in ((one.key, other.key), (other.key, one.key)):
         key, salt = separation_key(a, b), graph.keys[a].salt or b""
         sealed = graph.world.vault.seal(salt, reason, f"{key.pk}/{key.sk}")
-        row: Row = {"at": int(graph.now), "by": by, "reason": sealed, "due": due, "ttl": due}
-        puts.append(Put(key, row))
+        puts.append(Put(key, told | {"reason": sealed, "due": due, "ttl": due}))
     return puts
 
 
-def _kept(profile: Profile, idkey: str, from_: str, *, lifted: bool = False) -> Update:
+def _kept(
+    profile: Profile, idkey: str, from_: str, version: int, *, lifted: bool = False
+) -> Update:
     """A profile's member kept from somebody, or no longer."""
     names = set(profile.apart.get(idkey, ()))
     names = names - {from_} if lifted else names | {from_}
@@ -239,7 +296,7 @@ def _kept(profile: Profile, idkey: str, from_: str, *, lifted: bool = False) -> 
     left = {name: kept for name, kept in apart.items() if kept}
     return Update(
         profile_key(profile.id),
-        set={"apart": left, "version": profile.version + 1},
+        set={"apart": left, "version": version},
         when={"version": profile.version, "state": ABSENT},
     )
 
@@ -247,33 +304,36 @@ def _kept(profile: Profile, idkey: str, from_: str, *, lifted: bool = False) -> 
 def _split(
     graph: Graph,
     whole: Profile,
-    split: Split,
+    moving: Collection[frozenset[str]],
     apart: Mapping[str, list[str]],
     by: str,
     told: Collection[Write],
 ) -> None:
-    """Make two profiles of one. At most half of its members move, so that it is a transaction."""
+    """Make profiles of parts of one, in a transaction. What is not of them stays in it."""
     if whole.held:
         raise Clash("held", "This person's data is under a legal hold.")
-    graph.load([*split.stays, *split.moves])
+    graph.load(living := graph.living(whole))
+    moved = frozenset().union(*moving)
+    staying = frozenset(living) - moved
     version = whole.version + 1
     joined = {
         idkey: sorted({*whole.apart.get(idkey, ()), *apart.get(idkey, ())})
         for idkey in {*whole.apart, *apart}
     }
     profiles, writes = [], list(told)
-    for id_, members in ((whole.id, split.stays), (new_profile_id(graph.now), split.moves)):
+    ids = (new_profile_id(graph.now) for _ in moving)
+    for id_, members in ((whole.id, staying), *zip(ids, moving, strict=True)):
         kept = {
             idkey: names
             for idkey, names in joined.items()
             # What is kept of those that are gone stays where it was.
-            if idkey in members or (id_ == whole.id and idkey not in split.moves)
+            if idkey in members or (id_ == whole.id and idkey not in moved)
         }
         part = Profile(id_, {i: whole.members[i] for i in sorted(members)}, {}, version, apart=kept)
         choices, carried = _choices(graph, whole, part, by)
         profiles.append(replace(part, choices=choices))
         writes += carried
-    stays, moves = profiles
+    stays, *parts = profiles
     ends = graph.ends()
     writes += [
         Update(
@@ -282,15 +342,16 @@ def _split(
             remove=() if stays.apart else ("apart",),
             when={"version": whole.version, "state": ABSENT, "hold": ABSENT},
         ),
-        Put(profile_key(moves.id), profile_row(moves) | ends, when={"pk": ABSENT}),
+        *(Put(profile_key(one.id), profile_row(one) | ends, when={"pk": ABSENT}) for one in parts),
         *(
             Update(
                 node_key(idkey),
-                set={"profile": moves.id},
+                set={"profile": part.id},
                 add={"version": 1},
                 when={"profile": whole.id},
             )
-            for idkey in sorted(moves.members)
+            for part in parts
+            for idkey in sorted(part.members)
         ),
     ]
     graph.rows.commit(*writes)
