@@ -102,6 +102,7 @@ def _merge(stack: Stack, events: int, tick: Callable[[str], None]) -> Json:
     )
     for _ in range(events // shape.events):
         way.whole(device.request(shape, stack.clock(), analytics=True))
+    stack.clock.advance(1)  # or chance says which profile is the older, and so which one moves
     way.whole(person.request(shape, stack.clock(), analytics=True))
     counts, meter = Counts(), Meter(stack.client("dynamodb"))
     way.sent(both.request(Shape(1, 1), stack.clock()))
