@@ -10,7 +10,7 @@ LONGEST = 16_384
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 SIX = {character: f"{value:06b}" for value, character in enumerate(ALPHABET)}
 LONGEST_FIBONACCI = 24
-"""Bits of a Fibonacci code that is read: 24 reach beyond 46,000. IAB has given out ids below 100."""
+"""Bits of a Fibonacci code that is read, enough for 46,000. IAB has given out ids below 100."""
 
 
 class InvalidSignal(ValueError):

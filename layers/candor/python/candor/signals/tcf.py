@@ -5,10 +5,11 @@ Formats", "TC String Format": a core segment, and after it, in any order, at mos
 disclosed vendors, allowed vendors and publisher TC. Beyond the format, these make a string invalid:
 
 - a policy version other than 4 and 5, which TCF 2.2 to 2.4 have used (5 since July 2024);
-- IsServiceSpecific = 0: since global scope ended, "considered invalid" (same document, core string);
-- no disclosed vendors in a string of 1 March 2026 or later. IAB Europe, "All you need to know about
-  the transition to TCF v2.3": strings created after 28 February 2026 without that segment are
-  invalid, earlier ones stay valid. Created and LastUpdated are to be the same; the later counts;
+- IsServiceSpecific = 0: since global scope ended, "considered invalid" (same document, core
+  string);
+- no disclosed vendors in a string of 1 March 2026 or later. IAB Europe, "All you need to know
+  about the transition to TCF v2.3": strings created after 28 February 2026 without that segment
+  are invalid, earlier ones stay valid. Created and LastUpdated are to be the same; the later counts;
 - CMP ids 0 and 1, which nobody has and @iabtcf/core refuses.
 """
 
@@ -123,12 +124,13 @@ def decode_tcf(text: str) -> TcString:
     core = _core(Bits(first, "core segment"))
     for number, one in enumerate(others, 2):
         bits = Bits(one, f"segment {number}")
-        kind, read = SEGMENTS.get(bits.integer(3), (None, None))
-        if kind is None or read is None:
+        known = SEGMENTS.get(bits.integer(3))
+        if known is None:
             raise InvalidSignal(f"Segment {number} is of an unknown type.")
-        if kind in found:
-            raise InvalidSignal(f"Segment {number} is a second one of {kind}.")
-        found[kind] = read(bits)
+        name, read = known
+        if name in found:
+            raise InvalidSignal(f"Segment {number} is of a type that was there before.")
+        found[name] = read(bits)
         bits.end(*FILLED_TO)
     string = TcString(core=core, **found)  # type: ignore[arg-type] # each name with its reader
     if string.disclosed_vendors is None and _must_disclose(core):
@@ -150,10 +152,10 @@ def granted(string: TcString, vendor: int | None = None) -> Grants:
     features 1 and 2; only where disclosed.
 
     Purpose 1 is left out where PurposeOneTreatment says that it was not disclosed, and legitimate
-    interest where the policies do not let it be the basis. A string that discloses no vendor allows
-    nothing. For a vendor, consent needs the vendor's own bit too, and the same for legitimate
-    interest; the vendor must be among the disclosed ones where there is such a segment; and what the
-    publisher restricts is taken away.
+    interest where the policies do not let it be the basis. A string that discloses no vendor
+    allows nothing. For a vendor, consent needs the vendor's own bit too, and the same for
+    legitimate interest; the vendor must be among the disclosed ones where there is such a segment;
+    and what the publisher restricts is taken away.
     """
     core, disclosed = string.core, string.disclosed_vendors
     if disclosed is not None and not disclosed.ranges:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from candor.signals.bits import InvalidSignal
 from candor.signals.opt_outs import OptOuts
 
-ANSWERS = {"Y": True, "N": False, "-": None}
+ANSWERS = {"Y": True, "y": True, "N": False, "n": False, "-": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,11 @@ def decode_us_privacy(text: str) -> UsPrivacy:
     """Raises InvalidSignal for anything but version 1 and its three answers."""
     if len(text) != 4:
         raise InvalidSignal("A US Privacy string has four characters.")
-    version, *answers = text
-    if version != "1":
+    if text[0] != "1":
         raise InvalidSignal("The US Privacy string is not of version 1.")
-    if not ANSWERS.keys() >= {answer.upper() for answer in answers} or not text.isascii():
+    if not ANSWERS.keys() >= set(text[1:]):
         raise InvalidSignal("The US Privacy string has an answer other than Y, N and -.")
-    notice, opt_out, covered = (ANSWERS[answer.upper()] for answer in answers)
+    notice, opt_out, covered = (ANSWERS[answer] for answer in text[1:])
     if opt_out is None and (notice, covered) != (None, None):
         raise InvalidSignal("The US Privacy string leaves out whether the person opted out.")
     return UsPrivacy(
