@@ -1,7 +1,7 @@
 // IAB Tech Lab's own implementations: {write: [[kind, what], …], read: [[kind, text], …]}.
-// Answers {written: [text, …], read: [what | {refused}, …]}. Kinds: "tcf" is @iabtcf/core, "gpp"
-// and "gpp-tcf" (its TCF section alone) are @iabgpp/cmpapi. tests/consent_strings.py says what
-// they hold.
+// Answers {written: [text, …], again: [what, …], read: [what | {refused}, …]}; `again` is what they
+// read in what they wrote. Kinds: "tcf" is @iabtcf/core, in the words of tests/consent_strings.py;
+// "gpp", and "gpp-tcf" for its TCF section alone, are @iabgpp/cmpapi, in its own words.
 const { readFileSync } = require("node:fs");
 const core = require("@iabtcf/core");
 const gpp = require("@iabgpp/cmpapi");
@@ -121,4 +121,5 @@ function read([kind, text]) {
 
 const given = JSON.parse(readFileSync(0, "utf8"));
 const written = (given.write ?? []).map(([kind, what]) => WRITE[kind](what));
-console.log(JSON.stringify({ written, read: (given.read ?? []).map(read) }));
+const again = (given.write ?? []).map(([kind], index) => read([kind, written[index]]));
+console.log(JSON.stringify({ written, again, read: (given.read ?? []).map(read) }));

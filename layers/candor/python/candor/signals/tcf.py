@@ -9,7 +9,8 @@ disclosed vendors, allowed vendors and publisher TC. Beyond the format, these ma
   string);
 - no disclosed vendors in a string of 1 March 2026 or later. IAB Europe, "All you need to know
   about the transition to TCF v2.3": strings created after 28 February 2026 without that segment
-  are invalid, earlier ones stay valid. Created and LastUpdated are to be the same; the later counts;
+  are invalid, earlier ones stay valid. Created and LastUpdated are to be the same; the later one
+  counts;
 - CMP ids 0 and 1, which nobody has and @iabtcf/core refuses.
 """
 
