@@ -71,7 +71,7 @@ ANSWERS = {True: "Y", False: "N", None: "-"}
 
 def words_for_gpp(rng: Random) -> Json:
     """What @iabgpp/cmpapi is to write, of any of the three sections: in our words."""
-    said = {
+    said: Json = {
         "tcf": strings.tcf(rng, order=("disclosed", "publisher")),
         "usp": strings.us_privacy(rng),
         "national": strings.national(rng, gpc=rng.random() < 0.8),
@@ -92,13 +92,13 @@ def in_its_words(said: Json) -> Json:
         names = ("Notice", "OptOutSale", "LspaCovered")
         made["uspv1"] = {"Version": int(version)} | dict(zip(names, answers, strict=True))
     if "national" in said:
-        answers = {name: one for name, one in said["national"].items() if one is not None}
+        section: Json = {name: one for name, one in said["national"].items() if one is not None}
         for name, length in (
             ("SensitiveDataProcessing", 16),
             ("KnownChildSensitiveDataConsents", 3),
         ):
-            answers[name] = answers[name] + [0] * (length - len(answers[name]))
-        made["usnat"] = answers | {"GpcSegmentIncluded": "Gpc" in answers}
+            section[name] = section[name] + [0] * (length - len(section[name]))
+        made["usnat"] = section | {"GpcSegmentIncluded": "Gpc" in section}
     return made
 
 

@@ -184,7 +184,7 @@ def granted(string: TcString, vendor: int | None = None) -> Grants:
 
 def _core(bits: Bits) -> Core:
     """The fields in the order of the document. Each argument takes its bits as it is evaluated."""
-    _known(bits.integer(6) == VERSION, "The string is not of version 2.")
+    _known(bits.integer(6) == VERSION, "The TC string is not of version 2.")
     core = Core(
         version=VERSION,
         created=_time(bits),
@@ -207,9 +207,9 @@ def _core(bits: Bits) -> Core:
         publisher_restrictions=tuple(_restriction(bits) for _ in range(bits.integer(12))),
     )
     bits.end(*FILLED_TO)
-    _known(core.policy_version in POLICY_VERSIONS, "The string is of an unknown policy version.")
-    _known(core.is_service_specific, "The string is of global scope, which no longer counts.")
-    _known(core.cmp_id > 1, "The string names no consent management platform.")
+    _known(core.policy_version in POLICY_VERSIONS, "The TC string is of an unknown policy version.")
+    _known(core.is_service_specific, "The TC string is of global scope, which no longer counts.")
+    _known(core.cmp_id > 1, "The TC string names no consent management platform.")
     return core
 
 
