@@ -182,7 +182,9 @@ def joined(restrictions: Iterable[Sequence[Any]]) -> list[list[Any]]:
 
 
 def _told_publisher(segment: PublisherTC | None) -> Json | None:
-    return segment and {
+    if segment is None:
+        return None
+    return {
         "consent": sorted(segment.purposes_consent),
         "interest": sorted(segment.purposes_legitimate_interest),
         "custom": segment.custom_purposes,

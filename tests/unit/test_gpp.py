@@ -1,5 +1,6 @@
 """GPP strings: the header, the sections that are known, and that the others deny."""
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,11 @@ from tests import consent_strings as strings
 from tests.consent_strings import Json, encoded, header_bits, number
 
 EUROPE = "CQm0wIAQm0wIAAKABBENBkFgAMAAAAAAAAYgAAAAAAAA.IABu"
-SAYS_NO = OptOuts(sale=None, sharing=None, targeted_advertising=None, sensitive_refused=frozenset())
+OF_VERSION_1: Json = {
+    "Version": 1,
+    "SensitiveDataProcessing": [2] * 12,
+    "KnownChildSensitiveDataConsents": [0] * 2,
+}
 
 
 def national(*blocks: int, **changes: Any) -> str:
@@ -104,7 +109,7 @@ def test_any_list_of_sections_is_read() -> None:
         ("", "empty"),
         ("~1YNN", "empty"),
         (EUROPE, "base64url"),
-        (EUROPE.split(".")[0], "no GPP string"),
+        (EUROPE.split(".", maxsplit=1)[0], "no GPP string"),
         ("1YNN", "no GPP string"),
         (encoded(header_bits([6], kind=2)) + "~1YNN", "no GPP string"),
         (encoded(header_bits([6], version=2)) + "~1YNN", "unknown version"),
@@ -132,6 +137,18 @@ def test_any_list_of_sections_is_read() -> None:
 )
 def test_what_is_no_valid_string_says_why(text: str, why: str) -> None:
     assert why in denial(text)
+
+
+def test_a_hostile_header_costs_nothing() -> None:
+    """It lists 46,000 ids a hundred times, and is given up at the first."""
+    listed = ("1" + "11" + strings.fibonacci(46_000)) * 100
+    text = encoded("000011" + "000001" + number(100, 12) + listed) + "~x"
+    tracemalloc.start()
+    try:
+        assert "lists other sections" in denial(text)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 # The sections
@@ -166,6 +183,14 @@ def test_a_section_that_is_not_known_denies_and_is_told(unknown: int) -> None:
     assert grants.denied
     assert grants.tcf_eu == Grants(denied=grants.denied)
     assert grants.us_national == grants.us_privacy == OptOuts(denied=grants.denied)
+
+
+def test_what_is_denied_is_out_of_everything() -> None:
+    out = gpp_grants("").us_national
+    assert out
+    assert (out.sale, out.sharing, out.targeted_advertising) == (True, True, True)
+    assert out.sensitive_refused == frozenset(range(1, 17))
+    assert strings.allowed(out) == set()
 
 
 def test_one_bad_section_denies_all() -> None:
@@ -259,7 +284,7 @@ def test_sensitive_data_is_told_by_category() -> None:
         (national(Gpc=None) + ".YAA", "more than it announces"),
         (national(Gpc=None) + ".YB", "more than it announces"),
         (national() + ".YA", "more than 2 segments"),
-        (national(24, Version=1, Gpc=None), "more than it announces"),
+        (national(24, **OF_VERSION_1, Gpc=None), "more than it announces"),
     ],
 )
 def test_us_national_sections_that_are_not_valid_say_why(section: str, why: str) -> None:
