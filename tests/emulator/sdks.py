@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from segment.analytics.client import Client  # type: ignore[import-untyped]
 
 from cli.api import Api
-from tests.emulator import javascript
+from tests import javascript
 
 ORDERS = 120
 """More than an SDK puts in one batch."""

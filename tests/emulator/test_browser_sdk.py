@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cli.api import Api
-from tests.emulator import javascript
+from tests import javascript
 from tests.emulator.conftest import await_true
 from tests.emulator.faults import FAULTS, Try, failing
 from tests.emulator.installation import Installation

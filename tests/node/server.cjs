@@ -1,5 +1,6 @@
 // Sends calls with @segment/analytics-node: {key, host, path, calls: [[method, message], …]}.
 // Answers the messages, once all are delivered.
+const { readFileSync } = require("node:fs");
 const { Analytics } = require("@segment/analytics-node");
 
 async function main({ key, host, path, calls }) {
@@ -16,4 +17,4 @@ async function main({ key, host, path, calls }) {
   console.log(JSON.stringify(await Promise.all(messages)));
 }
 
-main(JSON.parse(process.argv[2]));
+main(JSON.parse(readFileSync(0, "utf8")));

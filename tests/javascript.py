@@ -29,9 +29,10 @@ Json = dict[str, Any]
 
 
 def run(script: str, given: Json) -> Any:
-    """What a script answers. Fails the test where it fails."""
+    """What a script answers that is given this on standard input. Fails the test where it fails."""
     done = subprocess.run(
-        [NODE, SOURCES / script, json.dumps(given)],
+        [NODE, SOURCES / script],
+        input=json.dumps(given),
         env=_environment(),
         capture_output=True,
         text=True,
@@ -45,7 +46,8 @@ def run(script: str, given: Json) -> Any:
 
 @contextmanager
 def running(script: str, given: Json) -> Iterator[Any]:
-    """What a script answers first. It goes on until the end of the block, which it must survive."""
+    """What a script answers first that is given this as its argument. It goes on until the end of
+    the block, which it must survive."""
     process = subprocess.Popen(
         [NODE, SOURCES / script, json.dumps(given)],
         env=_environment(),
@@ -89,7 +91,7 @@ def packages() -> Path:
             )
             if done.returncode:
                 pytest.fail(
-                    "npm could not get the packages of tests/emulator/node/. Connect to the "
+                    "npm could not get the packages of tests/node/. Connect to the "
                     "network, or name a mirror (npm_config_registry=…), and run it again.\n"
                     f"{done.stderr[-2000:]}"
                 )
