@@ -259,6 +259,7 @@ class Quarantined(BaseModel):
 class Consent(BaseModel):
     state: State
     because: str
+    may: Annotated[bool, Field(description="whether the person may be acted on for this purpose")]
 
 
 class ConsentRecord(BaseModel):
@@ -273,6 +274,7 @@ class ConsentRecord(BaseModel):
     policy: str
     identifier: Named
     evidence: Json | None = None
+    guardian: bool = False
 
 
 class Profile(Read):
@@ -305,6 +307,7 @@ class InQuarantine(Page[Quarantined]):
 
 class Consents(Page[ConsentRecord]):
     purposes: dict[str, Consent]
+    minor: Annotated[bool, Field(description="marked as under the policy's age")]
 
 
 class Receipt(BaseModel):
@@ -439,6 +442,7 @@ class Policy(BaseModel):
     contact: str
     changed: date | None
     purposes: dict[str, PolicyPurpose]
+    minors_under: int
     consent_categories: dict[str, list[str]]
     retention: dict[str, int]
     records: dict[str, int]

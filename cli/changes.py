@@ -478,6 +478,10 @@ def _rest(old: Json, new: Json) -> Iterator[Told]:
         if old[field] != new[field]:
             told = f"People read {new[field]!r} instead of {old[field]!r}."
             yield ("changes", field, told)
+    if (was := old.get("minors_under", 16)) != (now := new["minors_under"]):
+        told = f"People read that a guardian answers for who is under {now}, and not under {was}."
+        data = "Who is marked as a minor stays so until it is said otherwise."
+        yield ("changes", "minors_under", told, data)
     same = old.get("changed") == new.get("changed")
     if same and new.get("changed") and old["hash"] != new["hash"]:
         told = f"People still read that this was last changed on {new['changed']}: set the date."

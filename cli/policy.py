@@ -198,6 +198,7 @@ class Policy(Strict):
     contact: str
     changed: date | None = None
     purposes: dict[str, Purpose]
+    minors_under: int = Field(default=16, ge=13, le=21)
     consent_categories: dict[str, list[str]]
     retention: dict[str, Days]
     records: Records

@@ -126,6 +126,8 @@ class Shop:
         ago: float = 0,
         mechanism: Mechanism = "preference_center",
         evidence: Json | None = None,
+        guardian: bool = False,
+        minor: bool | None = None,
     ) -> list[consents.Note]:
         names = (who,) if isinstance(who, str) else who
         choice = consents.Choice(
@@ -136,6 +138,8 @@ class Shop:
             evidence=evidence or {},
             source=source.id,
             trust=source.trust,
+            guardian=guardian,
+            minor=minor,
         )
         return consents.choose(self.world, choice)
 

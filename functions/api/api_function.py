@@ -15,6 +15,7 @@ from candor import (
     profiles,
     separation,
 )
+from candor.consent import is_minor
 from candor.credentials import Principal, Trust
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
@@ -77,7 +78,9 @@ def _part(view: View, part: str, request: Request, limit: int) -> dict[str, Any]
     elif part == "links":
         answer = _page(view.links()) | {"separations": view.separations()}
     elif part == "consents":
-        return {"purposes": view.consents()} | _page(view.consent_records())
+        minor = is_minor(view.profile.choices)
+        told = {"purposes": view.consents(), "minor": minor}
+        return told | _page(view.consent_records())
     else:
         answer = {
             "profile": view.profile.id,

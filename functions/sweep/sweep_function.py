@@ -17,6 +17,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     def more() -> bool:
         return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
 
-    swept = retention.sweep(wiring.erasure, wiring.workflow, more)
+    swept = retention.sweep(wiring.erasure, wiring.world, wiring.workflow, more)
     telemetry.done("swept", **swept.counts())
     return swept.counts()

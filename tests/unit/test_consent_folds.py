@@ -1,5 +1,6 @@
 """Consent: folds that no order can change, and no permission that nobody gave."""
 
+import json
 from collections.abc import Callable
 from itertools import permutations
 
@@ -144,6 +145,20 @@ def test_the_latest_signal_of_a_device_stands_in_any_order_of_arrival(turn: list
     assert shop.state("anonymous_id:a1", "marketing") == "denied"
 
 
+def test_what_a_device_granted_lets_nobody_act_on_the_person() -> None:
+    shop = Shop()
+    shop.send(WEB, page("m1", "a1", marketing=True))
+    shop.send(CRM, order("o1", userId="42", anonymousId="a1"))
+    assert shop.state("user_id:42", "marketing") == "granted"
+    assert not shop.view("user_id:42").may("marketing").allowed
+
+    shop.choose("user_id:42", {"marketing": True})
+    assert shop.view("user_id:42").may("marketing").allowed
+    shop.clock.advance(1)
+    shop.choose("anonymous_id:a1", {"marketing": False}, WEB)
+    assert shop.view("user_id:42").consents()["marketing"]["may"] is False
+
+
 def test_a_signal_speaks_for_its_own_device_only() -> None:
     shop = Shop()
     shop.send(WEB, page("m1", "a1", analytics=True), page("m2", "a2", analytics=False))
@@ -175,6 +190,49 @@ def test_a_signal_is_written_only_when_it_changes_something() -> None:
     shop.send(WEB, page("m2", "a1", analytics=True), page("m3", "a1", ago=3600, analytics=False))
 
     assert len(records(shop)) == told == 1
+
+
+def writes(shop: Shop, *events: Json) -> int:
+    """How many rows sending these writes, but for bundles and counts."""
+    before = {json.dumps([row["pk"], row["sk"]]): repr(row) for row in shop.rows.held("graph")}
+    shop.send(WEB, *events)
+    after = {json.dumps([row["pk"], row["sk"]]): repr(row) for row in shop.rows.held("graph")}
+    return sum(after[key] != before.get(key) for key in after)
+
+
+def test_what_a_device_says_again_costs_nothing_or_little() -> None:
+    shop = Shop()
+    shop.send(WEB, page("m1", "a1", ago=7200, analytics=True, marketing=False))
+
+    again = page("m2", "a1", ago=3600, analytics=True)
+    assert writes(shop, again) == 0, "a grant is known already"
+    assert writes(shop, page("m3", "a1", ago=1800, marketing=False)) == 1, "the device alone"
+    assert writes(shop, page("m4", "a1", ago=1790, marketing=False)) == 0, "the same minute"
+    assert len(records(shop)) == 2
+
+
+def test_a_denial_that_is_said_again_outlives_a_grant_from_before_it() -> None:
+    shop = Shop()
+    shop.send(WEB, page("m1", "a1", ago=3600, marketing=False))
+    shop.send(WEB, page("m2", "a1", ago=600, marketing=False))
+
+    shop.send(WEB, page("late", "a1", ago=1200, marketing=True))
+    assert shop.state("anonymous_id:a1", "marketing") == "denied"
+
+    shop.send(WEB, page("m3", "a1", marketing=True))
+    assert shop.state("anonymous_id:a1", "marketing") == "granted"
+
+
+def test_a_late_denial_counts_until_the_device_says_yes_once_more() -> None:
+    shop = Shop()
+    shop.send(WEB, page("m1", "a1", ago=3600, marketing=True))
+    shop.send(WEB, page("m2", "a1", ago=600, marketing=True))
+
+    shop.send(WEB, page("late", "a1", ago=1200, marketing=False))
+    assert shop.state("anonymous_id:a1", "marketing") == "denied"
+
+    shop.send(WEB, page("m3", "a1", ago=300, marketing=True))
+    assert shop.state("anonymous_id:a1", "marketing") == "granted"
 
 
 def records(shop: Shop) -> list[Row]:
@@ -507,4 +565,5 @@ def test_no_device_is_said_to_have_denied_what_needs_no_consent() -> None:
     assert shop.view("user_id:42").consents()["service"] == {
         "state": "unknown",
         "because": "no consent is needed: contract",
+        "may": True,
     }

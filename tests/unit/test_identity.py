@@ -395,7 +395,7 @@ def test_an_identifier_that_ended_joins_its_profile_again(ending: str, link_days
     if ending == "deleted":
         shop.expire()
     if ending == "swept":
-        sweep(shop.erasure, shop.workflow, lambda: True)
+        sweep(shop.erasure, shop.world, shop.workflow, lambda: True)
 
     (outcome,) = shop.send(WEB, joins("i3", "user_id:42", "anonymous_id:a1", ago=-1700 * DAY))
 
@@ -470,7 +470,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def sweep_runs(self) -> None:
-        sweep(self.shop.erasure, self.shop.workflow, lambda: True)
+        sweep(self.shop.erasure, self.shop.world, self.shop.workflow, lambda: True)
 
     @rule()
     def dynamodb_ends_what_is_due(self) -> None:

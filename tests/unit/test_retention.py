@@ -162,7 +162,7 @@ def ended(amount: int) -> Shop:
 def test_sweep_ends_identifiers_with_their_keys() -> None:
     shop = ended(5)
 
-    swept = sweep(shop.erasure, shop.workflow, always)
+    swept = sweep(shop.erasure, shop.world, shop.workflow, always)
 
     assert (swept.identifiers, swept.keys) == (5, 5)
     assert shop.rows.held("keys") == []
@@ -173,7 +173,7 @@ def test_sweep_leaves_everybody_who_lives() -> None:
     shop = journey()
     before = shop.rows.held("graph"), shop.rows.held("keys")
 
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
 
     assert (shop.rows.held("graph"), shop.rows.held("keys")) == before
 
@@ -182,7 +182,7 @@ def test_sweep_never_removes_a_fence() -> None:
     shop = journey()
     shop.clock.advance(4000 * DAY)
 
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
 
     assert [row["pk"] for row in shop.rows.held("keys")] == [shop.id("anonymous_id:a9").key]
 
@@ -194,7 +194,7 @@ def test_sweep_takes_an_ended_member_out_of_a_profile_that_lives() -> None:
     shop.send(CRM, order("o2", ago=-800 * DAY, userId="42"))
     shop.clock.advance(800 * DAY)
 
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
 
     assert shop.profiles() == shop.people(["user_id:42"])
     assert broken_rules(shop) == []
@@ -203,11 +203,11 @@ def test_sweep_takes_an_ended_member_out_of_a_profile_that_lives() -> None:
 def test_sweep_destroys_transit_keys_that_have_ended() -> None:
     shop = Shop()
     Transit(shop.rows, shop.world.vault, shop.clock).seal("x")
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
     assert len(shop.rows.held("keys")) == 1
 
     shop.clock.advance(5 * DAY)
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
     assert shop.rows.held("keys") == []
 
 
@@ -215,7 +215,7 @@ def test_sweep_ends_archived_objects() -> None:
     shop = journey()
     shop.clock.advance(100 * DAY)
 
-    assert sweep(shop.erasure, shop.workflow, always).objects == 2
+    assert sweep(shop.erasure, shop.world, shop.workflow, always).objects == 2
     assert {key.split("/")[1] for key in shop.objects.objects} == {"transaction"}
 
 
@@ -230,7 +230,7 @@ def test_a_run_goes_on_where_the_last_one_stopped(amount: int, each: int) -> Non
 
     runs = 0
     while shop.rows.held("keys"):
-        sweep(shop.erasure, shop.workflow, times(each))
+        sweep(shop.erasure, shop.world, shop.workflow, times(each))
         runs += 1
         assert runs <= amount // each + 1, "one was left out"
 
@@ -242,7 +242,7 @@ def test_runs_that_are_too_short_for_all_come_to_everybody_in_turn() -> None:
     shop.send(CRM, *(order(f"n{n}", ago=-1200 * DAY, userId=f"n{n}") for n in range(9)))
 
     for _ in range(6):
-        sweep(shop.erasure, shop.workflow, times(2))
+        sweep(shop.erasure, shop.world, shop.workflow, times(2))
 
     names = {row["pk"] for row in shop.rows.held("keys") if "#" not in row["pk"]}
     assert names == {shop.id(f"user_id:n{n}").key for n in range(9)}
@@ -252,7 +252,7 @@ def test_a_run_without_time_changes_nothing() -> None:
     shop = ended(3)
     before = shop.rows.held()
 
-    sweep(shop.erasure, shop.workflow, lambda: False)
+    sweep(shop.erasure, shop.world, shop.workflow, lambda: False)
 
     assert shop.rows.held() == before
 
@@ -268,11 +268,11 @@ def test_sweep_takes_up_a_request_that_stopped_before_it_was_fenced() -> None:
         verified_by="x",
         principal="",
     )
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
     assert shop.workflow.started == {}, "whoever opened it may still be at it"
 
     shop.clock.advance(GRACE + 1)
-    assert sweep(shop.erasure, shop.workflow, always).requests == 1
+    assert sweep(shop.erasure, shop.world, shop.workflow, always).requests == 1
 
     assert len(shop.workflow.started) == 1
     assert erasure.request(shop.erasure, opened["pk"])["status"] == "running"
@@ -289,7 +289,7 @@ def test_a_request_that_cannot_go_on_does_not_stop_the_sweep() -> None:
         )
     shop.clock.advance(GRACE + 1)
 
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
 
     states = sorted(row["status"] for row in shop.rows.held("requests"))
     assert states == ["refused", "running", "running"]
@@ -302,7 +302,7 @@ def test_a_machine_that_gave_up_makes_a_request_partial_and_never_completed() ->
     for name in shop.workflow.started:
         shop.workflow.end(name, "failed")
 
-    assert sweep(shop.erasure, shop.workflow, always).requests == 1
+    assert sweep(shop.erasure, shop.world, shop.workflow, always).requests == 1
 
     assert erasure.request(shop.erasure, request)["status"] == "partial"
 
@@ -322,7 +322,7 @@ def test_a_hold_keeps_a_person_and_the_sweep_goes_on() -> None:
     )
     shop.clock.advance(GRACE + 1)
 
-    sweep(shop.erasure, shop.workflow, always)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
 
     assert shop.event_ids("user_id:42") == ["o1"]
 
@@ -331,7 +331,7 @@ def test_who_lives_costs_sweep_a_look_and_no_write() -> None:
     shop = Shop()
     shop.send(CRM, *(sent("identify", f"i{n}", userId=f"u{n}") for n in range(9)))
 
-    calls = recorded(shop, lambda: sweep(shop.erasure, shop.workflow, lambda: True))
+    calls = recorded(shop, lambda: sweep(shop.erasure, shop.world, shop.workflow, lambda: True))
 
     assert not calls.before("rows.commit", "rows.update", "rows.put")
 
@@ -343,7 +343,7 @@ def test_a_partial_request_is_begun_again_three_times_and_no_more() -> None:
     executions = [erasure.execution(erasure.request(shop.erasure, request))]
     for _ in range(5):
         erasure.fail(shop.erasure, request)
-        sweep(shop.erasure, shop.workflow, lambda: True)
+        sweep(shop.erasure, shop.world, shop.workflow, lambda: True)
         executions.append(erasure.execution(erasure.request(shop.erasure, request)))
 
     assert executions == [request, *(f"{request}-{run}" for run in (1, 2, 3, 3, 3))]

@@ -241,7 +241,7 @@ GOOD: dict[type[BaseModel], Json] = {
 }
 BAD: list[tuple[type[BaseModel], Json, str]] = [
     (bodies.Choice, {"userId": 42}, "user"),
-    (bodies.Choice, {"purposes": {}}, "purposes"),
+    (bodies.Choice, {"purposes": []}, "purposes"),
     (bodies.Choice, {"purposes": {"marketing": "yes"}}, "purposes"),
     (bodies.Choice, {"purposes": {SECRET: 1}}, "purposes"),
     (bodies.Choice, {"mechanism": SECRET}, "mechanism"),

@@ -102,7 +102,11 @@ class Choice(Body):
     user_id: Annotated[str | None, Field(alias="userId")] = None
     anonymous_id: Annotated[str | None, Field(alias="anonymousId")] = None
     subject: Subject | None = None
-    purposes: Annotated[dict[str, bool], Field(min_length=1, max_length=64)]
+    purposes: Annotated[dict[str, bool], Field(max_length=64)] = {}
+    guardian: bool = False
+    """Whether a guardian chose, for a minor."""
+    minor: bool | None = None
+    """Whether the person is under the policy's age, if that is known."""
     mechanism: Mechanism = "api"
     timestamp: Annotated[AwareDatetime | None, Field(strict=False)] = None
     evidence: Annotated[dict[str, Any], AfterValidator(_small)] = {}
@@ -127,6 +131,8 @@ class Choice(Body):
             evidence=self.evidence,
             source=source,
             trust=trust,
+            guardian=self.guardian,
+            minor=self.minor,
         )
 
 

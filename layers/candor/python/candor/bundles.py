@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from candor.policy import DAY
-from candor.ports import Key, Put, Row
+from candor.ports import Delete, Key, Put, Row, Update
 from candor.sealing import Vault
 from candor.world import World
 
@@ -78,6 +78,25 @@ def opened(vault: Vault, salt: bytes | None, home: str, row: Mapping[str, Any]) 
     events = vault.open(salt, row["data"], _place(home, row["sk"])) or []
     of_all = {name: row[name] for name in ("class", "source")} | {"proven": "proven" in row}
     return [event | of_all for event in events]
+
+
+def thin(world: World, home: str, salt: bytes, row: Row, keeps: Callable[[Json], bool]) -> int:
+    """Take out of a bundle what is not to be kept; how many events went.
+
+    Raises Conflict where the bundle was written again meanwhile.
+    """
+    place = _place(home, row["sk"])
+    events = world.vault.open(salt, row["data"], place) or []
+    kept = [event for event in events if keeps(event)]
+    if len(kept) == len(events):
+        return 0
+    key, unchanged = Key("events", home, row["sk"]), {"data": row["data"]}
+    if kept:
+        change: Row = {"data": world.vault.seal(salt, kept, place, level=LEVEL), "n": len(kept)}
+        world.rows.update(Update(key, set=change, when=unchanged))
+    else:
+        world.rows.commit(Delete(key, when=unchanged))
+    return len(events) - len(kept)
 
 
 def days(

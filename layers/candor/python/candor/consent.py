@@ -6,6 +6,10 @@ Two registers, because two kinds of signal speak for different things:
   events, and grants that no known user stands behind). Latest wins; denial wins a tie.
 - a PROFILE's `choices`, per purpose `[denied, granted]`, epoch seconds or 0: the latest denial from
   anywhere, and the latest grant by a known user through a server or verified source.
+
+Of somebody who is marked as under the policy's age only what a guardian granted counts. The mark is
+a choice like others, MINOR, denied by who says so and granted by who says that they are of age; and
+so is a guardian's grant, under a name of its own. So both fold, and survive merges and splits.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +26,9 @@ Choices = Mapping[str, list[int]]
 Mechanism = Literal["banner", "preference_center", "api", "gpc", "tcf", "gpp", "objection", "split"]
 State = Literal["granted", "denied", "unknown"]
 MINUTE = 60
+UNGUARDED = "the person is a minor, and no guardian granted it"
+MINOR = "(minor)"
+"""Whom this is denied is under the policy's age; granted it, of age."""
 UNDENIABLE = ("contract", "legal_obligation")
 """Legal bases that neither need consent nor end with a denial."""
 
@@ -63,10 +70,44 @@ def fold_choices(*registers: Choices) -> dict[str, list[int]]:
     return folded
 
 
+def by_guardian(purpose: str) -> str:
+    """Under what name a guardian's grant of a purpose is kept."""
+    return f"guardian:{purpose}"
+
+
+def is_minor(choices: Choices) -> bool:
+    """Whether the person is marked as under the policy's age."""
+    marked, of_age = choices.get(MINOR, (0, 0))
+    return bool(marked) and marked >= of_age
+
+
+def standing(choices: Choices, purpose: str) -> tuple[int, int]:
+    """The latest denial of a purpose, and the latest grant that counts; 0 for none.
+
+    What a minor granted never counts, and what a guardian granted no more once they are of age.
+    (GDPR Article 8; EDPB Guidelines 05/2020, section 7.1.4)
+    """
+    denied, granted = choices.get(purpose, (0, 0))
+    if purpose == MINOR:
+        return denied, granted
+    marked, of_age = choices.get(MINOR, (0, 0))
+    if is_minor(choices):
+        granted = choices.get(by_guardian(purpose), (0, 0))[1]
+    return denied, granted if granted > of_age or not marked else 0
+
+
 def denies(choices: Choices, purpose: str) -> bool:
     """Whether an explicit denial stands: it is later than any grant, or as late."""
-    denied, granted = choices.get(purpose, (0, 0))
+    denied, granted = standing(choices, purpose)
     return bool(denied) and denied >= granted
+
+
+def forbids(policy: Policy, choices: Choices, purpose: str) -> bool:
+    """Whether a person's choices forbid a purpose, whatever any device says of it."""
+    if policy.purposes[purpose].basis in UNDENIABLE:
+        return False
+    unasked = is_minor(choices) and policy.purposes[purpose].basis == "consent"
+    return denies(choices, purpose) or (unasked and not standing(choices, purpose)[1])
 
 
 def verdict(policy: Policy, purpose: str, choices: Choices, signals: Signals) -> Verdict:
@@ -77,17 +118,20 @@ def verdict(policy: Policy, purpose: str, choices: Choices, signals: Signals) ->
         return Verdict(False, "the policy names no such purpose", "name it in policy.yaml")
     if rule.basis in UNDENIABLE:
         return Verdict(True, f"its legal basis is {rule.basis}, which needs no consent")
-    denied, granted = choices.get(purpose, (0, 0))
+    denied, granted = standing(choices, purpose)
     if denies(choices, purpose):
         return Verdict(False, f"denied by choice on {_day(denied)}", "only the person can grant it")
     if rule.basis == "legitimate_interest":
         return Verdict(True, "its legal basis is legitimate_interest, and nobody objected")
+    if forbids(policy, choices, purpose):
+        return Verdict(False, UNGUARDED, "a guardian can grant it")
     said = signals.get(purpose)
     if said and not said[1]:
         because = f"denied on the device on {_day(said[0])}"
         return Verdict(False, because, "only the device's user can grant it")
     if granted:
-        return Verdict(True, f"granted by the person on {_day(granted)}")
+        who = "a guardian" if is_minor(choices) else "the person"
+        return Verdict(True, f"granted by {who} on {_day(granted)}")
     if said:
         return Verdict(True, f"granted on the device on {_day(said[0])}")
     return Verdict(False, "no consent is on record", "record a grant by POST /v1/consents")
@@ -100,15 +144,18 @@ def summary(
     basis = policy.purposes[purpose].basis
     if basis in UNDENIABLE:
         return "unknown", f"no consent is needed: {basis}"
-    denied, granted = choices.get(purpose, (0, 0))
+    denied, granted = standing(choices, purpose)
     said = [register[purpose] for register in devices if purpose in register]
     grants = sum(granted_there for _, granted_there in said)
     if denies(choices, purpose):
         return "denied", f"denied by choice on {_day(denied)}; this binds everything of the person"
+    if basis == "consent" and forbids(policy, choices, purpose):
+        return "denied", UNGUARDED
     if granted:
         refusing = len(said) - grants
+        who = "a guardian" if is_minor(choices) else "the person"
         but = f", but {refusing} device(s) said no for what they sent" if refusing else ""
-        return "granted", f"granted by the person on {_day(granted)}{but}"
+        return "granted", f"granted by {who} on {_day(granted)}{but}"
     if grants:
         return "granted", f"granted on {grants} of {len(said)} device(s), for what these sent"
     if said:

@@ -11,8 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from candor import keyring
-from candor.consent import UNDENIABLE, Mechanism, fold_choices, fold_signals, signal
+from candor import keyring, withdrawal
+from candor.consent import (
+    MINOR,
+    UNDENIABLE,
+    Mechanism,
+    by_guardian,
+    fold_choices,
+    fold_signals,
+    signal,
+)
 from candor.credentials import Trust
 from candor.errors import Refused
 from candor.identifiers import Identifier
@@ -47,15 +55,41 @@ class Choice:
     evidence: Mapping[str, Any]
     source: str
     trust: Trust
+    guardian: bool = False
+    """Whether a guardian made it, for a minor."""
+    minor: bool | None = None
+    """Whether the person is under the policy's age, where that is said."""
+
+
+def register_of(record: Mapping[str, Any]) -> dict[str, list[int]]:
+    """What a record that binds a profile is in the register of its choices."""
+    purpose, at = record["purpose"], record["at"]
+    if not record["granted"]:
+        return {purpose: [at, 0]}
+    if record.get("guardian"):  # who speaks of whom they guard says that they are a minor
+        return {by_guardian(purpose): [0, at], MINOR: [at, 0]}
+    return {purpose: [0, at]}
 
 
 def record_signals(
     graph: Graph, idkey: str, register: dict[str, list[int]], source: Mapping[str, Any]
 ) -> None:
-    """Fold what a device said into its register, with a record of each change. Raises Conflict."""
+    """Fold what a device said into its register, with a record of each change. Raises Conflict.
+
+    Devices say the same with every event. A grant that is said again is not written again: a denial
+    from in between, if it comes late, then counts until the device says yes once more. A denial
+    that is said again moves the time from which on a grant is a later one, and is no new record.
+    """
     said = graph.nodes[idkey].signals
     folded = fold_signals(said, register)
-    changed = {purpose: now for purpose, now in folded.items() if now != said.get(purpose)}
+    for purpose, (_, granted) in said.items():
+        if granted and folded[purpose][1]:
+            folded[purpose] = said[purpose]
+    changed = {
+        purpose: now
+        for purpose, now in folded.items()
+        if purpose not in said or now[1] != said[purpose][1]
+    }
     told = [
         {
             "purpose": purpose,
@@ -68,7 +102,7 @@ def record_signals(
         }
         for purpose, (minute, granted) in changed.items()
     ]
-    if told:
+    if folded != said:
         _write_signals(graph, idkey, folded, [_record(graph, idkey, one) for one in told])
 
 
@@ -87,11 +121,18 @@ def choose(world: World, choice: Choice) -> list[Note]:
     if unknown:
         named = ", ".join(sorted(world.policy.purposes))
         raise Refused("unknown_purpose", f"The policy's purposes are: {named}.")
+    if not choice.purposes and choice.minor is None:
+        raise Refused("nothing_chosen", "Say what was chosen in `purposes`: each true or false.")
     if not choice.ids:
         raise Refused("no_identifier", "Name the person by `userId` or `anonymousId`.")
     made = claim(choice.ids, choice.trust, world.policy)
     proven = choice.trust != "client"
+    if not (proven and made.person) and (choice.guardian or choice.minor is False):
+        text = "Only a server may say so, of somebody whom it names by more than a device."
+        raise Refused("proof_required", f"A guardian's choice, or that somebody is of age: {text}")
     choice, notes = _counting(world, choice, made)
+    if choice.minor is not None:
+        choice = replace(choice, purposes={**choice.purposes, MINOR: not choice.minor})
     granting = any(choice.purposes.values())
     keys = [one.key for one in made.ids]
     pairs = [(made.home.key, key) for key in keys if key != made.home.key]
@@ -181,7 +222,7 @@ def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
             yield idkey, row
 
 
-def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Put]:
+def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Put | Update]:
     """Records of denials (purpose to epoch seconds) that a part of a split profile takes along."""
     told = [
         {
@@ -195,7 +236,8 @@ def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> li
         }
         for purpose, at in sorted(denials.items())
     ]
-    return [_record(graph, idkey, one) for one in told]
+    ending = [withdrawal.mark(idkey, graph.now, person=True)] if told else []
+    return [*(_record(graph, idkey, one) for one in told), *ending]
 
 
 def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> bool:
@@ -220,18 +262,20 @@ def _lift(graph: Graph, idkey: str, since: int, at: int) -> None:
 
 def _bind_profile(graph: Graph, one: Identifier, choice: Choice, purposes: set[str]) -> None:
     at = max(1, int(choice.at))  # 0 means never
-    register = {p: [0, at] if choice.purposes[p] else [at, 0] for p in purposes}
+    told = [_told(replace(choice, at=at), purpose, "profile") for purpose in sorted(purposes)]
+    # A public key speaks for a device only: it makes nobody else's data go.
+    person = choice.trust != "client"
+    known = graph.policy.identifier(one.type).known
+    ending = [withdrawal.mark(one.key, graph.now, person=person)] if person or not known else []
+    marks = ending if any(not row["granted"] for row in told) else []
 
     def write() -> None:
         graph.ensure(one)
         profile = graph.profile(one.key)
         if profile is None or profile.state:
             raise keyring.Fenced
-        folded = fold_choices(profile.choices, register)
-        records = [
-            _record(graph, one.key, _told(choice, purpose, "profile"), choice.evidence)
-            for purpose in sorted(purposes)
-        ]
+        folded = fold_choices(profile.choices, *map(register_of, told))
+        records = [_record(graph, one.key, row, choice.evidence) for row in told]
         graph.rows.commit(
             Update(
                 profile_key(profile.id),
@@ -239,6 +283,7 @@ def _bind_profile(graph: Graph, one: Identifier, choice: Choice, purposes: set[s
                 when={"version": profile.version, "state": ABSENT},
             ),
             *records,
+            *marks,
         )
         profile.choices, profile.version = folded, profile.version + 1
 
@@ -262,14 +307,17 @@ def _write_signals(
     graph: Graph, idkey: str, folded: dict[str, list[int]], records: list[Put]
 ) -> None:
     node = graph.nodes[idkey]
-    graph.rows.commit(
-        Update(
-            node_key(idkey),
-            set={"signals": folded, "version": node.version + 1},
-            when={"version": node.version},
-        ),
-        *records,
+    withdrawn = any(said[1] and not folded[purpose][1] for purpose, said in node.signals.items())
+    marks = [withdrawal.mark(idkey, graph.now, person=False)] if withdrawn else []
+    change = Update(
+        node_key(idkey),
+        set={"signals": folded, "version": node.version + 1},
+        when={"version": node.version},
     )
+    if records:
+        graph.rows.commit(change, *records, *marks)
+    else:
+        graph.rows.update(change)
     node.signals, node.version = folded, node.version + 1
 
 
@@ -282,7 +330,7 @@ def _told(choice: Choice, purpose: str, binds: str) -> Row:
         "trust": choice.trust,
         "mechanism": choice.mechanism,
         "binds": binds,
-    }
+    } | ({"guardian": True} if choice.guardian and choice.purposes[purpose] else {})
 
 
 def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {}) -> Put:

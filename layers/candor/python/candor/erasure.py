@@ -37,6 +37,7 @@ from candor.ports import (
 )
 from candor.sealing import Vault, new_salt
 from candor.separation import quarantine_key, separation_key
+from candor.withdrawal import mark_key
 
 Json = dict[str, Any]
 Store = Literal["graph", "events", "archive", "queues", "keys"]
@@ -210,6 +211,7 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
         work.rows.delete(list(_reverse_links(work, row)))
         work.rows.delete(_graph_keys(work, row))
         work.rows.delete(map(quarantine_key, row["members"]))
+        work.rows.delete(map(mark_key, row["members"]))
         for profile in row["profiles"]:
             try:
                 work.rows.commit(Delete(profile_key(profile), when={"request": id_}))

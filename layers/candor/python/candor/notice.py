@@ -187,8 +187,10 @@ def _short(policy: Json) -> str:
     ]
     if asked:
         said.insert(1, f"We ask you before we use it for: {_listed(asked)}. No answer means no.")
+        age = policy["minors_under"]
+        said.insert(2, f"If you are under {age}, we ask your parents or guardian instead.")
     if others:
-        said.insert(2, f"You can object to: {_listed(others)}.")
+        said.append(f"You can object to: {_listed(others)}.")
     return _list(said, "short")
 
 

@@ -102,7 +102,17 @@ class View:
         devices = [member.node["signals"] for member in self.members.values()]
         policy, choices = self.world.policy, self.profile.choices
         states = {name: summary(policy, name, choices, devices) for name in policy.purposes}
-        return {name: {"state": state, "because": why} for name, (state, why) in states.items()}
+        return {
+            name: {"state": state, "because": why, "may": self.may(name).allowed}
+            for name, (state, why) in states.items()
+        }
+
+    def may(self, purpose: str) -> Verdict:
+        """Whether the person may be acted on for a purpose: whatever does so asks this first.
+
+        What only a device granted allows what that device sent to be used, and no more.
+        """
+        return verdict(self.world.policy, purpose, self.profile.choices, {})
 
     def consent_records(self) -> list[Json]:
         """The newest of the history behind `consents`, newest first, with evidence opened."""

@@ -6,11 +6,12 @@ Bounded and resumable: each run goes on where the last one stopped, for as long 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from candor import archive, erasure
+from candor import archive, erasure, withdrawal
 from candor.erasure import Erasure
 from candor.errors import Clash
 from candor.identity import bury, node_key
 from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update, Workflow
+from candor.world import World
 
 PLACE = Key("keys", "S#sweep")
 RUNS = 3
@@ -27,16 +28,20 @@ class Swept:
     keys: int = 0
     objects: int = 0
     requests: int = 0
+    withdrawn_events: int = 0
+    withdrawn_traits: int = 0
 
     def counts(self) -> dict[str, int]:
         return asdict(self)
 
 
-def sweep(work: Erasure, workflow: Workflow, more: Callable[[], bool]) -> Swept:
+def sweep(work: Erasure, world: World, workflow: Workflow, more: Callable[[], bool]) -> Swept:
     """One run. `more` says whether there is time left; it is asked before each item."""
     swept = Swept()
     _restart_requests(work, workflow, swept)
     swept.objects = archive.expire(work.objects, work.clock())
+    gone = withdrawal.carry_out(world, more)
+    swept.withdrawn_events, swept.withdrawn_traits = gone.events, gone.traits
     rows = work.rows
     place = rows.get([PLACE]).get(PLACE)
     after = Key("keys", place["after"]) if place else None

@@ -238,8 +238,8 @@ def _without(graph: Graph, living: Collection[str], shared: str) -> list[frozens
 
 def _some(whole: Profile, parts: Collection[frozenset[str]]) -> list[frozenset[str]]:
     """As many of a profile's parts as can be moved at once: each is a profile, its nodes, and a
-    record of each denial of the whole."""
-    denials = sum(denies(whole.choices, purpose) for purpose in whole.choices)
+    record of each denial of the whole, with one mark for what is to go (`withdrawal`)."""
+    denials = sum(denies(whole.choices, purpose) for purpose in whole.choices) + 1
     left = ROOM - 2 * denials
     found: list[frozenset[str]] = []
     for part in parts:
@@ -359,14 +359,14 @@ def _split(
 
 def _choices(
     graph: Graph, whole: Profile, part: Profile, by: str
-) -> tuple[dict[str, list[int]], list[Put]]:
+) -> tuple[dict[str, list[int]], list[Put | Update]]:
     """A part's register: what its own members chose, and what the whole was denied.
 
     With a record of each denial that is not its own, so that the register follows from records.
     """
     own = fold_choices(
         *(
-            {row["purpose"]: [0, row["at"]] if row["granted"] else [row["at"], 0]}
+            consents.register_of(row)
             for _, row in consents.records(graph.world, list(part.members))
             if row["binds"] == "profile"
         )

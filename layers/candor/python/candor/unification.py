@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from candor import bundles, consents, outcomes, separation, traits
-from candor.consent import denies, fold_signals, hear, verdict
+from candor.consent import fold_signals, forbids, hear, verdict
 from candor.credentials import Trust
 from candor.identifiers import Identifier
 from candor.identity import SEPARATED, Claim, Evidence, Graph, claim, event_hash, insist
@@ -352,7 +352,7 @@ class _Unification:
         if not own.allowed:
             return False
         others = [self.graph.profile(one.key) for one in party.claim.ids]
-        return not any(other and denies(other.choices, purpose) for other in others)
+        return not any(other and forbids(self.policy, other.choices, purpose) for other in others)
 
     def _resolve(self, event: _Event) -> None:
         """Give the event's home a node and link the others to it, once for each party.

@@ -1,0 +1,143 @@
+"""Minors: only what a guardian granted counts, until they are of age."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candor import separation
+from candor.consent import MINOR, by_guardian, fold_choices, verdict
+from candor.consents import register_of
+from candor.errors import Refused
+from tests.worlds import CRM, SHIPPED, WEB, Shop, order, policy, says, sent
+
+ANN = "user_id:42"
+MINUTE = 60
+
+
+def state(shop: Shop, who: str = ANN) -> str:
+    return shop.state(who, "marketing")
+
+
+def test_what_a_minor_granted_does_not_count_and_what_a_guardian_granted_does() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": True})
+    assert state(shop) == "granted"
+
+    shop.clock.advance(MINUTE)
+    shop.choose(ANN, {}, minor=True)
+    assert state(shop) == "denied"
+    assert "no guardian" in shop.view(ANN).consents()["marketing"]["because"]
+    shop.choose(ANN, {"marketing": True})
+    assert state(shop) == "denied"
+
+    shop.choose(ANN, {"marketing": True}, guardian=True)
+    assert state(shop) == "granted"
+    assert "a guardian" in shop.view(ANN).consents()["marketing"]["because"]
+
+    shop.clock.advance(MINUTE)
+    shop.choose(ANN, {"marketing": False})
+    assert state(shop) == "denied", "a minor may always say no"
+
+
+def test_of_age_they_choose_for_themselves_and_anew() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": True}, guardian=True)
+    assert state(shop) == "granted"
+    shop.choose(ANN, {"analytics": True})
+
+    shop.clock.advance(MINUTE)
+    shop.choose(ANN, {}, minor=False)
+
+    assert state(shop) == "unknown", "a guardian's word ends"
+    assert shop.state(ANN, "analytics") == "unknown", "and so does what a child said"
+    shop.clock.advance(MINUTE)
+    shop.choose(ANN, {"marketing": True})
+    assert state(shop) == "granted"
+
+
+def test_a_minors_device_grants_nothing_and_nothing_of_it_is_kept() -> None:
+    shop = Shop()
+    shop.choose(ANN, {}, minor=True)
+    shop.send(CRM, order("o", userId="42", anonymousId="a1"))
+
+    shop.send(WEB, sent("page", "p", anonymousId="a1", context=says(analytics=True)))
+
+    assert shop.event_ids(ANN, "privacy_rights") == ["o"], "what the contract needs"
+    assert "p" not in shop.event_ids("anonymous_id:a1", "privacy_rights")
+
+
+def test_what_rests_on_no_consent_goes_on() -> None:
+    rules = policy(lambda p: p["purposes"]["marketing"].update(basis="legitimate_interest"))
+    shop = Shop(rules)
+    shop.choose(ANN, {}, minor=True)
+
+    assert verdict(rules, "service", {MINOR: [60, 0]}, {}).allowed
+    assert verdict(rules, "marketing", {MINOR: [60, 0]}, {}).allowed
+    assert not verdict(rules, "analytics", {MINOR: [60, 0]}, {"analytics": [60, 1]}).allowed
+
+
+@pytest.mark.parametrize("said", [{"guardian": True}, {"minor": False}])
+def test_an_unproven_source_speaks_for_no_guardian(said: dict[str, bool]) -> None:
+    shop = Shop()
+    with pytest.raises(Refused) as refused:
+        shop.choose((ANN, "anonymous_id:a1"), {"marketing": True}, WEB, **said)  # type: ignore[arg-type]
+    assert refused.value.code == "proof_required"
+
+    shop.choose((ANN, "anonymous_id:a1"), {}, WEB, minor=True)
+    shop.choose(ANN, {"marketing": True})
+    assert state(shop) == "denied", "that somebody is a minor is believed of anybody"
+
+
+def test_it_survives_a_merge_and_a_split() -> None:
+    shop = Shop()
+    shop.choose(ANN, {}, minor=True)
+    shop.send(CRM, order("o", userId="42", anonymousId="a1"))
+    assert shop.view("anonymous_id:a1").consents()["marketing"]["state"] == "denied"
+
+    separation.separate(shop.world, shop.id(ANN), shop.id("anonymous_id:a1"), "staff", "why")
+
+    for who in (ANN, "anonymous_id:a1"):
+        assert shop.state(who, "marketing") == "denied"
+        told = [one["purpose"] for one in shop.view(who, "privacy_rights").consent_records()]
+        assert MINOR in told
+
+
+RECORDS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "purpose": st.sampled_from(["marketing", "analytics", MINOR]),
+            "granted": st.booleans(),
+            "at": st.sampled_from([60, 120, 180]),
+            "guardian": st.booleans(),
+        }
+    ).filter(lambda one: not (one["guardian"] and one["purpose"] == MINOR)),
+    max_size=4,
+)
+
+
+@given(RECORDS)
+def test_records_fold_alike_in_any_order(records: list[dict[str, object]]) -> None:
+    registers = [register_of(one) for one in records]
+    folded = fold_choices(*registers)
+
+    assert all(fold_choices(*turn) == folded for turn in permutations(registers))
+
+
+@given(RECORDS, st.sampled_from(["marketing", "analytics", MINOR]), st.sampled_from([60, 120, 180]))
+def test_no_denial_and_no_mark_ever_adds_a_permission(
+    records: list[dict[str, object]], purpose: str, at: int
+) -> None:
+    before = fold_choices(*map(register_of, records))
+    after = fold_choices(before, {purpose: [at, 0]})
+
+    for asked in ("marketing", "analytics"):
+        allowed = verdict(SHIPPED, asked, after, {asked: [60, 1]}).allowed
+        assert allowed <= verdict(SHIPPED, asked, before, {asked: [60, 1]}).allowed
+
+
+def test_a_guardians_grant_is_under_a_name_of_its_own() -> None:
+    said = {"purpose": "marketing", "granted": True, "at": 60, "guardian": True}
+
+    assert register_of(said) == {by_guardian("marketing"): [0, 60], MINOR: [60, 0]}
