@@ -22,6 +22,7 @@ Json = dict[str, Any]
 DOLLARS = {"100/1": 0.15, "100/100": 1.25, "20/1": 0.40, "1/1": 6.00}
 EVENTS = {"100/1": 8_000, "100/100": 2_000}
 GROWN = 1.10
+FOLDED = 12
 FRESH_SECONDS = 1.0
 EXPOSED_TO_FLAT = 0.1
 RECALL_POINTS = 2.0
@@ -168,6 +169,10 @@ def goals(found: Json) -> Iterator[Goal]:
                 continue  # of a single event, CPU says nothing
             value = flat(levels, name)
             yield Goal(f"growth by {by}: {name}, most/least", most, value, value <= most + 1e-9)
+    if consent := found.get("consent"):
+        more, ratio = consent["requests_more"], consent["folding_ratio"]
+        yield Goal("requests more where consent is said again", 0, more, more <= 0)
+        yield Goal("folding 10,000 records, against 1,000", FOLDED, ratio, ratio <= FOLDED)
     if fresh := found.get("freshness_seconds"):
         p99 = fresh["p99"]
         yield Goal("seconds until readable, p99", FRESH_SECONDS, p99, p99 < FRESH_SECONDS)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor.consent import Mechanism, denies, fold_choices, fold_signals, signal, summary, verdict
+from candor.consent import (
+    Mechanism,
+    denies,
+    fold_choices,
+    fold_signals,
+    hear_device,
+    signal,
+    summary,
+    verdict,
+)
 from candor.credentials import Source
 from candor.errors import Refused
 from candor.policy import Policy
@@ -201,25 +210,35 @@ def writes(shop: Shop, *events: Json) -> int:
 
 
 def test_what_a_device_says_again_costs_nothing_or_little() -> None:
-    shop = Shop()
-    shop.send(WEB, page("m1", "a1", ago=7200, analytics=True, marketing=False))
+    shop = Shop()  # it is 14:13:20
+    shop.send(WEB, page("m1", "a1", ago=4200, analytics=True, marketing=False))
 
-    again = page("m2", "a1", ago=3600, analytics=True)
-    assert writes(shop, again) == 0, "a grant is known already"
-    assert writes(shop, page("m3", "a1", ago=1800, marketing=False)) == 1, "the device alone"
-    assert writes(shop, page("m4", "a1", ago=1790, marketing=False)) == 0, "the same minute"
+    again = {"analytics": True, "marketing": False}
+    assert writes(shop, page("m2", "a1", ago=3600, **again)) == 0, "the same hour"
+    assert writes(shop, page("m3", "a1", ago=600, analytics=True)) == 0, "a grant is known"
+    assert writes(shop, page("m4", "a1", ago=590, **again)) == 1, "the device alone, once an hour"
+    assert writes(shop, page("m5", "a1", ago=10, **again)) == 0
     assert len(records(shop)) == 2
 
 
 def test_a_denial_that_is_said_again_outlives_a_grant_from_before_it() -> None:
     shop = Shop()
-    shop.send(WEB, page("m1", "a1", ago=3600, marketing=False))
-    shop.send(WEB, page("m2", "a1", ago=600, marketing=False))
+    shop.send(WEB, page("m1", "a1", ago=780, marketing=False))
+    shop.send(WEB, page("m2", "a1", ago=200, marketing=False))  # which is not written
 
-    shop.send(WEB, page("late", "a1", ago=1200, marketing=True))
+    shop.send(WEB, page("late", "a1", ago=400, marketing=True))
     assert shop.state("anonymous_id:a1", "marketing") == "denied"
 
     shop.send(WEB, page("m3", "a1", marketing=True))
+    assert shop.state("anonymous_id:a1", "marketing") == "granted"
+
+
+def test_a_denial_of_an_hour_ago_ends_with_a_grant_however_late_it_comes() -> None:
+    shop = Shop()
+    shop.send(WEB, page("m1", "a1", ago=7200, marketing=False))
+
+    shop.send(WEB, page("late", "a1", ago=3600, marketing=True))
+
     assert shop.state("anonymous_id:a1", "marketing") == "granted"
 
 
@@ -231,8 +250,42 @@ def test_a_late_denial_counts_until_the_device_says_yes_once_more() -> None:
     shop.send(WEB, page("late", "a1", ago=1200, marketing=False))
     assert shop.state("anonymous_id:a1", "marketing") == "denied"
 
-    shop.send(WEB, page("m3", "a1", ago=300, marketing=True))
+    shop.send(WEB, page("m3", "a1", ago=60, marketing=True))
     assert shop.state("anonymous_id:a1", "marketing") == "granted"
+
+
+heard = st.lists(
+    st.tuples(st.sampled_from(range(0, 3 * 3600, 600)), st.booleans()), min_size=1, max_size=5
+)
+
+
+@given(heard, st.data())
+def test_whatever_is_late_and_in_whatever_order_never_more_is_allowed_than_was_said(
+    said: list[tuple[int, bool]], data: st.DataObject
+) -> None:
+    """Against all that was said, with nothing left out: each is heard when everything is over."""
+    register: Register = {}
+    exact: Register = {}
+    for at, granted in data.draw(st.permutations(said)):
+        one = {"marketing": signal(at, granted=granted)}
+        exact = fold_signals(exact, one)
+        register = hear_device(register, one, 10**6)
+
+    allowed, truly = (verdict(SHIPPED, "marketing", {}, r).allowed for r in (register, exact))
+    assert allowed <= truly
+
+
+@given(heard)
+def test_what_comes_in_order_and_at_once_is_heard_as_it_was_said(
+    said: list[tuple[int, bool]],
+) -> None:
+    register: Register = {}
+    exact: Register = {}
+    for at, granted in sorted(said, key=lambda one: (one[0], not one[1])):
+        one = {"marketing": signal(at, granted=granted)}
+        exact = fold_signals(exact, one)
+        register = hear_device(register, one, at + 1)
+        assert register["marketing"][1] == exact["marketing"][1]
 
 
 def records(shop: Shop) -> list[Row]:

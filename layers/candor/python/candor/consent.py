@@ -25,7 +25,9 @@ Choices = Mapping[str, list[int]]
 """Purpose to [latest denial, latest grant], epoch seconds, 0 for never."""
 Mechanism = Literal["banner", "preference_center", "api", "gpc", "tcf", "gpp", "objection", "split"]
 State = Literal["granted", "denied", "unknown"]
-MINUTE = 60
+MINUTE, HOUR = 60, 3600
+LATE = 2 * MINUTE
+"""After how long a signal might come behind a later one."""
 UNGUARDED = "the person is a minor, and no guardian granted it"
 MINOR = "(minor)"
 """Whom this is denied is under the policy's age; granted it, of age."""
@@ -61,12 +63,32 @@ def fold_signals(*registers: Signals) -> dict[str, list[int]]:
     return folded
 
 
+def hear_device(register: Signals, said: Signals, now: float) -> dict[str, list[int]]:
+    """What a device's register becomes by what the device said, as it is heard at `now`.
+
+    Devices say the same with every event, and that is not written again: a grant never, a denial
+    once an hour. So a denial stands for its hour: a grant from within it counts only while it is
+    new, as the device might have said no since. Nothing that comes late adds a permission.
+    """
+    folded = fold_signals(register, said)
+    for purpose, (minute, granted) in register.items():
+        heard, again = folded[purpose]
+        within = heard // HOUR == minute // HOUR
+        late = now - heard > LATE
+        if (granted and again) or (not granted and within and (not again or late)):
+            folded[purpose] = [minute, granted]
+    return folded
+
+
 def fold_choices(*registers: Choices) -> dict[str, list[int]]:
     folded: dict[str, list[int]] = {}
     for register in registers:
         for purpose, (denied, granted) in register.items():
-            seen = folded.get(purpose, [0, 0])
-            folded[purpose] = [max(seen[0], denied), max(seen[1], granted)]
+            seen = folded.setdefault(purpose, [0, 0])
+            if denied > seen[0]:
+                seen[0] = denied
+            if granted > seen[1]:
+                seen[1] = granted
     return folded
 
 

@@ -19,6 +19,7 @@ from candor.consent import (
     by_guardian,
     fold_choices,
     fold_signals,
+    hear_device,
     signal,
 )
 from candor.credentials import Trust
@@ -76,15 +77,10 @@ def record_signals(
 ) -> None:
     """Fold what a device said into its register, with a record of each change. Raises Conflict.
 
-    Devices say the same with every event. A grant that is said again is not written again: a denial
-    from in between, if it comes late, then counts until the device says yes once more. A denial
-    that is said again moves the time from which on a grant is a later one, and is no new record.
+    A denial that is said again moves its time, and is no new record.
     """
     said = graph.nodes[idkey].signals
-    folded = fold_signals(said, register)
-    for purpose, (_, granted) in said.items():
-        if granted and folded[purpose][1]:
-            folded[purpose] = said[purpose]
+    folded = hear_device(said, register, graph.now)
     changed = {
         purpose: now
         for purpose, now in folded.items()

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from candor import bundles, consents, outcomes, separation, traits
-from candor.consent import fold_signals, forbids, hear, verdict
+from candor.consent import forbids, hear, hear_device, verdict
 from candor.credentials import Trust
 from candor.identifiers import Identifier
 from candor.identity import SEPARATED, Claim, Evidence, Graph, claim, event_hash, insist
@@ -346,7 +346,7 @@ class _Unification:
         device = party.claim.device.key
         node = self.graph.nodes.get(device)
         said = self.said[device][1] if device in self.said else {}
-        signals = fold_signals(node.signals if node else {}, said)
+        signals = hear_device(node.signals if node else {}, said, self.graph.now)
         home = self.graph.profile(party.claim.home.key)
         own = verdict(self.policy, purpose, home.choices if home else {}, signals)
         if not own.allowed:
