@@ -12,7 +12,7 @@ from candor import archive, collection, consents, erasure, unification
 from candor.consent import Mechanism
 from candor.credentials import Source
 from candor.identifiers import Identifier, Identifiers
-from candor.identity import MOST_MEMBERS
+from candor.identity import EVERYBODY, MOST_MEMBERS
 from candor.keyring import Mode
 from candor.policy import Policy
 from candor.ports import Key, Row, Table, Unavailable
@@ -236,6 +236,10 @@ def broken_rules(shop: Shop) -> list[str]:
         counts = Counter(profile["members"].values())
         if any(shop.policy.identifiers[type_].limit < n for type_, n in counts.items()):
             wrong.append("a profile holds more of a type than the policy allows")
+        for idkey in living:
+            kept = profile.get("apart", {}).get(idkey, ())
+            if living.keys() & set(kept) or (EVERYBODY in kept and len(living) > 1):
+                wrong.append("a profile holds who is to be apart")
         if len(profile["members"]) > MOST_MEMBERS:
             wrong.append("a profile is too big to merge")
     links = {(row["pk"][2:], row["sk"][5:]): row for row in rows if row["sk"].startswith("LINK#")}

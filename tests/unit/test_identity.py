@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from candor.credentials import Source
 from candor.errors import Clash
-from candor.identity import MOST_MEMBERS, claim
+from candor.identity import EVERYBODY, MOST_MEMBERS, claim
 from candor.policy import DAY
 from candor.ports import Key, Update
 from candor.retention import sweep
@@ -500,3 +500,10 @@ def test_broken_rules_would_see_a_broken_graph() -> None:
         node = next(row for row in shop.rows.held("graph") if row["sk"] == "NODE")
         shop.rows.update(Update(Key("graph", node["pk"], node["sk"]), set=spoil))
         assert seen in broken_rules(shop)
+    shop = journey()
+    profile = next(row for row in shop.rows.held("graph") if row["sk"] == "PROFILE")
+    one, other = list(profile["members"])[:2]
+    for kept in (other, EVERYBODY):
+        apart = {"apart": {one: [kept]}}
+        shop.rows.update(Update(Key("graph", profile["pk"], profile["sk"]), set=apart))
+        assert broken_rules(shop) == ["a profile holds who is to be apart"]
