@@ -294,27 +294,31 @@ def replayed(shop: Shop) -> Model:
     nodes = [row for row in shop.rows.held("graph") if row["sk"] == "NODE"]
     model.people = [{called[row["pk"][2:]]} for row in nodes]
     for version, kind, row in decided(shop):
-        if kind == "quarantine":
-            model.quarantine(called[row["sk"]])
-            continue
-        a, b = called[row["pk"][2:]], called[row["sk"].partition("#")[2]]
-        one, other = (model.person(name) or {name} for name in (a, b))
-        if kind == "separation":
-            assert (one is other) == row["split"]
-            model.separate(a, b)
-            continue
-        barrier = model.barrier(one, other, row["trust"]) if one is not other else None
+        ends = [row["sk"]] if kind == "quarantine" else [row["pk"][2:], row["sk"].split("#")[1]]
+        people = [model.person(called[end]) or {called[end]} for end in ends]
+        one, other = people[0], people[-1]
         if kind == "refusal":
             # It saw two versions and has the greater. The one with the smaller may have been parted
             # since, and then hold no more of what was too much.
-            reason = barrier or one is other or model.apart or model.shared
-            assert reason, f"refused by {row['refused']} without a reason"
+            reason = model.barrier(one, other, row["trust"]) or one is other
+            assert reason or model.apart or model.shared, f"refused by {row['refused']}, but why?"
             continue
-        assert barrier is None, f"{barrier} was broken"
-        if one is not other:
-            model.people = [p for p in model.people if p is not one and p is not other]
-            model.people.append(one | other)
-        model.links[frozenset((a, b))] = version
+        about = one | other
+        # The first one may make several links.
+        assert version == 1 or all(model.version.get(who, 0) < version for who in about)
+        if kind == "quarantine":
+            model.quarantine(called[ends[0]])
+        elif kind == "separation":
+            assert (one is other) == row["split"]
+            model.separate(*(called[end] for end in ends))
+        else:
+            barrier = model.barrier(one, other, row["trust"]) if one is not other else None
+            assert barrier is None, f"{barrier} was broken"
+            if one is not other:
+                model.people = [p for p in model.people if p is not one and p is not other]
+                model.people.append(about)
+            model.links[frozenset(called[end] for end in ends)] = version
+        model.version |= dict.fromkeys(about, version)
     for row in nodes:
         met = [name for name in row if name.startswith(MET)]
         for name in met:
