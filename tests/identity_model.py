@@ -15,20 +15,22 @@ Pair = frozenset[str]
 
 @dataclass
 class Model:
-    """Decisions are made one after another. `tie` orders those that were made at once."""
+    """Decisions are ordered by the version that they gave to the people whom they were about: one
+    more than the highest of before. `tie` orders what that leaves open."""
 
     policy: Policy
     tie: Callable[[str], str]
     people: list[set[str]] = field(default_factory=list)
     links: dict[Pair, int] = field(default_factory=dict)
-    """Accepted links with when they were decided."""
+    """Accepted links with the version of when they were decided last."""
     refused: set[Pair] = field(default_factory=set)
     apart: set[Pair] = field(default_factory=set)
     shared: set[str] = field(default_factory=set)
     """In quarantine."""
     met: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many of a type somebody met."""
-    decisions: int = 0
+    version: dict[str, int] = field(default_factory=dict)
+    """Of the person that somebody is in."""
 
     # The rules
 
@@ -86,7 +88,7 @@ class Model:
             if person and not self.barrier({home}, person, trust):
                 self._count(home, who, trust)
                 person.add(home)
-                self._decide((home, who))
+                self._decide(person, (home, who))
                 return
         group = {home}
         for who in others:
@@ -94,21 +96,21 @@ class Model:
                 self._count(home, who, trust)
                 group.add(who)
         self.people.append(group)
-        self._decide(*((home, who) for who in group - {home}))
+        self._decide(group, *((home, who) for who in group - {home}))
 
     def _meet(self, home: str, who: str, trust: str) -> None:
         mine, theirs, pair = self.person(home), self.person(who), frozenset((home, who))
         assert mine is not None
         if theirs is mine:
             if pair not in self.links:
-                self._decide((home, who))
+                self._decide(mine, (home, who))
             return
         barrier = self.barrier(mine, theirs or {who}, trust)
         if barrier is None:
             self._count(home, who, trust)
             self.people = [one for one in self.people if one is not theirs]
             mine |= theirs or {who}
-            self._decide((home, who))
+            self._decide(mine, (home, who))
         elif barrier != "quarantined" and pair not in self.links:
             self._count(home, who, trust, barrier)
             self.refused.add(pair)
@@ -150,19 +152,23 @@ class Model:
             )
         )
 
-    def _decide(self, *pairs: tuple[str, str]) -> None:
-        self.decisions += 1
+    def _decide(self, about: set[str], *pairs: tuple[str, str]) -> None:
+        version = 1 + max(self.version.get(who, 0) for who in about)
+        self.version |= dict.fromkeys(about, version)
         for pair in map(frozenset, pairs):
-            self.links[pair] = self.decisions
+            self.links[pair] = version
             self.refused.discard(pair)
 
     def separate(self, one: str, other: str) -> None:
         """A person takes two apart: the links are gone through again, in order, without one that
         would join them. What hangs by no link stays with the first."""
         pair = frozenset((one, other))
-        whole = self.person(one)
+        whole, theirs = self.person(one), self.person(other)
+        if pair in self.apart or whole is None or theirs is None:
+            return
         self.apart.add(pair)
-        if whole is not self.person(other) or whole is None:
+        self._decide(whole | theirs)
+        if whole is not theirs:
             return
         groups = [{who} for who in whole]
         within = [link for link in self.links if link <= whole]
@@ -176,10 +182,11 @@ class Model:
                 groups = [g for g in groups if g is not a and g is not b] + [a | b]
         moves = next(g for g in groups if other in g)
         self.people = [p for p in self.people if p is not whole] + [whole - moves, moves]
-        self.decisions += 1
 
     def lift(self, one: str, other: str) -> None:
         self.apart.discard(frozenset((one, other)))
+        for who in (one, other):
+            self._decide(self.person(who) or {who})
 
     def quarantine(self, who: str) -> None:
         """What many share is with nobody, and whom it alone held together part. Whom no link holds
@@ -188,6 +195,7 @@ class Model:
             return
         whole = self.person(who)
         self.shared.add(who)
+        self._decide(whole or {who})
         if whole and len(whole) > 1:
             within = [link for link in self.links if link <= whole]
             linked = set().union(*within) - {who}
@@ -199,8 +207,8 @@ class Model:
             most, *rest = parts or [set()]
             rest = [most | whole - linked - {who}, *rest, {who}]
             self.people = [p for p in self.people if p is not whole] + rest
-            self.decisions += 1
 
     def release(self, who: str) -> None:
         self.shared.discard(who)
+        self._decide(self.person(who) or {who})
         self.met = Counter({key: n for key, n in self.met.items() if key[0] != who})

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from candor import archive, collection, consents, erasure, unification
 from candor.consent import Mechanism
 from candor.credentials import Source
 from candor.identifiers import Identifier, Identifiers
-from candor.identity import MOST_MEMBERS
+from candor.identity import EVERYBODY, MOST_MEMBERS
 from candor.keyring import Mode
 from candor.policy import Policy
 from candor.ports import Key, Row, Table, Unavailable
@@ -237,15 +237,23 @@ def broken_rules(shop: Shop) -> list[str]:
         living = {i: t for i, t in profile["members"].items() if i in nodes}
         if any(profiles.get(nodes[idkey]["profile"]) is not profile for idkey in living):
             wrong.append("a profile lists a node that names another one")
-        counts = Counter(profile["members"].values())
-        if any(shop.policy.identifiers[type_].limit < n for type_, n in counts.items()):
-            wrong.append("a profile holds more of a type than the policy allows")
-        if len(profile["members"]) > MOST_MEMBERS:
-            wrong.append("a profile is too big to merge")
+        wrong += _too_much(shop, profile, living)
     links = {(row["pk"][2:], row["sk"][5:]): row for row in rows if row["sk"].startswith("LINK#")}
     if any((b, a) not in links for a, b in links):
         wrong.append("a link is told at one end only")
     return wrong
+
+
+def _too_much(shop: Shop, profile: Row, living: Row) -> Iterator[str]:
+    counts = Counter(profile["members"].values())
+    if any(shop.policy.identifiers[type_].limit < n for type_, n in counts.items()):
+        yield "a profile holds more of a type than the policy allows"
+    if len(profile["members"]) > MOST_MEMBERS:
+        yield "a profile is too big to merge"
+    for idkey in living:
+        kept = profile.get("apart", {}).get(idkey, ())
+        if living.keys() & set(kept) or (EVERYBODY in kept and len(living) > 1):
+            yield "a profile holds who is to be apart"
 
 
 class Recording:

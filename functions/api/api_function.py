@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from typing import Any
 
 from candor import (
@@ -19,7 +20,7 @@ from candor.consent import is_minor
 from candor.credentials import Principal, Trust
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
-from candor.identity import Graph
+from candor.identity import Graph, insist
 from candor.profiles import View
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, prefers_html, serve
@@ -119,8 +120,9 @@ def unlink(request: Request) -> Answer:
     _tell(principal, action, one, other, purpose=purpose)
     view = profiles.view(wiring.world, one, purpose)
     graph = Graph(wiring.world)
-    graph.load([one.key, other.key])
-    split = separation.plan(graph, one, other)
+    load = partial(graph.load, [one.key, other.key])
+    load()
+    split = insist(lambda: separation.plan(graph, one, other), load)
     parts = explanation.parts(view, split) if split else []
     if not body.dry_run:
         separation.separate(wiring.world, one, other, principal.id, body.reason)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from candor.credentials import Source
 from candor.errors import Clash
-from candor.identity import MOST_MEMBERS, claim
+from candor.identity import EVERYBODY, MOST_MEMBERS, claim
 from candor.policy import DAY
 from candor.ports import Key, Update
 from candor.retention import sweep
@@ -404,8 +404,9 @@ def test_an_identifier_that_ended_joins_its_profile_again(ending: str, link_days
     assert broken_rules(shop) == []
 
 
-@pytest.mark.parametrize("deleted", [False, True])
-def test_a_refusal_is_told_again_when_its_record_has_ended(deleted: bool) -> None:
+@pytest.mark.parametrize("deleted", ["nothing", "both ends", "user_id:43", "anonymous_id:a1"])
+def test_a_refusal_is_told_again_when_its_record_has_ended(deleted: str) -> None:
+    """DynamoDB deletes each of the two rows when it gets to it."""
     shop = Shop()
     shop.send(CRM, joins("i1", "user_id:42", "anonymous_id:a1"))
     shop.send(CRM, joins("i2", "user_id:43", "anonymous_id:a1"))
@@ -414,8 +415,12 @@ def test_a_refusal_is_told_again_when_its_record_has_ended(deleted: bool) -> Non
         both = [joins(f"y{year}-{n}", f"user_id:{n}", ago=-365 * DAY * year) for n in (42, 43)]
         shop.send(CRM, *both)
         shop.send(WEB, joins(f"w{year}", "anonymous_id:a1", ago=-365 * DAY * year))
-    if deleted:
+    if deleted == "both ends":
         shop.expire()
+    elif deleted != "nothing":
+        pk = f"I#{shop.id(deleted).key}"
+        links = [row["sk"] for row in shop.rows.held("graph") if row["pk"] == pk]
+        shop.rows.delete([Key("graph", pk, sk) for sk in links if sk.startswith("LINK#")])
 
     (outcome,) = shop.send(CRM, joins("i3", "user_id:43", "anonymous_id:a1", ago=-365 * DAY * 4))
 
@@ -495,3 +500,10 @@ def test_broken_rules_would_see_a_broken_graph() -> None:
         node = next(row for row in shop.rows.held("graph") if row["sk"] == "NODE")
         shop.rows.update(Update(Key("graph", node["pk"], node["sk"]), set=spoil))
         assert seen in broken_rules(shop)
+    shop = journey()
+    profile = next(row for row in shop.rows.held("graph") if row["sk"] == "PROFILE")
+    one, other = list(profile["members"])[:2]
+    for kept in (other, EVERYBODY):
+        apart = {"apart": {one: [kept]}}
+        shop.rows.update(Update(Key("graph", profile["pk"], profile["sk"]), set=apart))
+        assert broken_rules(shop) == ["a profile holds who is to be apart"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candor import audit, credentials, erasure
-from candor.errors import NotFound
+from candor.errors import Clash, NotFound
 from candor.policy import DAY
 from candor.ports import Key, Row, Table, Update
 from candor.retention import GRACE, sweep
@@ -361,3 +361,36 @@ def test_suppressing_somebody_erased_covers_all_that_was_erased_with_them() -> N
     shop.clock.advance(DAY)
     shop.choose("email:ann@example.com", {"marketing": True}, CRM)
     assert shop.node("email:ann@example.com") is None
+
+
+def household() -> Shop:
+    """Two people at one tablet, which fits into neither's profile any more."""
+    shop = Shop(policy(lambda compiled: compiled["identifiers"]["anonymous_id"].update(limit=1)))
+    shop.send(WEB, order("o", anonymousId="tablet"))
+    for user in "12":
+        shop.send(CRM, order(f"own{user}", userId=user, anonymousId=f"own{user}"))
+        shop.send(CRM, order(f"both{user}", userId=user, anonymousId="tablet"))
+    return shop
+
+
+def test_two_people_of_one_device_are_erased_beside_each_other() -> None:
+    shop = household()
+
+    requests = [shop.acknowledge(f"user_id:{user}") for user in "12"]
+
+    statuses = {row["pk"]: row["status"] for row in shop.rows.held("requests")}
+    assert statuses == dict.fromkeys(requests, "running")
+
+
+def test_who_may_not_be_erased_is_not_closed_either() -> None:
+    shop = household()
+    node = shop.node("anonymous_id:tablet")
+    assert node
+    place = Key("graph", f"P#{node['profile']}", "PROFILE")
+    shop.rows.update(Update(place, set={"hold": "h"}))
+
+    with pytest.raises(Clash):
+        shop.acknowledge("user_id:1")
+
+    assert broken_rules(shop) == []
+    assert "own1" in shop.event_ids("user_id:1")

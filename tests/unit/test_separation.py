@@ -1,6 +1,7 @@
 """Separation: what a person takes apart stays apart, with all that each part brought."""
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -9,7 +10,7 @@ from candor.errors import Clash, NotFound, Refused
 from candor.identity import EVERYBODY, MOST_MEMBERS, Graph
 from candor.outcomes import listing
 from candor.policy import DAY
-from candor.ports import Key, Update
+from candor.ports import Key, Row, Update
 from tests.worlds import CRM, SHARED, WEB, Shop, broken_rules, order, policy, says, sent
 
 BY = "staff"
@@ -36,6 +37,12 @@ def lift(shop: Shop, one: str, other: str) -> None:
 
 def members(shop: Shop, who: str) -> set[str]:
     return {f"{one['type']}:{one['value']}" for one in shop.view(who).identifiers()}
+
+
+def link(shop: Shop, one: str, other: str) -> Row:
+    row = shop.row(f"LINK#{shop.id(other).key}", f"I#{shop.id(one).key}")
+    assert row
+    return row
 
 
 def test_a_profile_splits_along_its_links_in_the_order_they_were_decided() -> None:
@@ -128,6 +135,22 @@ def test_lifted_they_join_when_evidence_returns_and_not_before() -> None:
     assert broken_rules(shop) == []
     with pytest.raises(Clash):
         lift(shop, "user_id:1", "phone:+49301234567")
+
+
+def test_a_link_that_joins_two_again_keeps_that_it_did_before() -> None:
+    shop = melted()
+    pair = "user_id:1", "anonymous_id:tablet"
+    first = link(shop, *pair)
+    separate(shop, *pair)
+    lift(shop, *pair)
+
+    for n in range(2):
+        shop.send(CRM, order(f"again{n}", userId="1", anonymousId="tablet"))
+
+    again = link(shop, *pair)
+    assert again["version"] > first["version"]
+    assert again["earlier"] == [[first["version"], "server"]]
+    assert link(shop, *reversed(pair)) == again | {"pk": ANY, "sk": ANY}
 
 
 def test_separated_twice_is_separated_once() -> None:
@@ -340,6 +363,17 @@ def test_a_quarantine_bounds_what_is_kept_of_refusals() -> None:
 
     after = len([r for r in shop.rows.held("graph") if r["pk"] == f"I#{shop.id(KIOSK).key}"])
     assert after == rows
+
+
+def test_who_is_in_quarantine_is_refused_as_such_by_whom_it_was_separated_from_too() -> None:
+    shop = Shop()
+    kiosk(shop, range(1))
+    separate(shop, "user_id:user0", KIOSK)
+    separation.quarantine(shop.world, shop.id(KIOSK), BY, {})
+
+    outcomes = shop.send(CRM, order("o", userId="user0", anonymousId="kiosk"))
+
+    assert outcomes[0].also == (("refused_link", "quarantined"),)
 
 
 def test_a_public_key_cannot_put_a_person_into_quarantine() -> None:

@@ -139,7 +139,10 @@ def fence(work: Erasure, id_: str) -> None:
         asked = {row["subject"], *members, *_fenced_with(work, row["subject"])}
         nodes = work.rows.get([node_key(idkey) for idkey in asked], expired=True)
         profiles = _profiles(work, {node["profile"] for node in nodes.values()})
-        profiles |= _left_out(work, asked.union(*(one["members"] for one in profiles.values())))
+        people = asked.union(*(one["members"] for one in profiles.values()))
+        profiles |= _left_out(work, people, id_)
+        for profile in profiles.values():
+            _may_close(profile, id_)  # all of them, before any is closed
         everyone = asked.union(*(profile["members"] for profile in profiles.values()))
         kids = keyring.key_ids(keyring.states(work.rows, everyone))
         named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
@@ -338,10 +341,11 @@ def _fenced_with(work: Erasure, subject: str) -> set[str]:
     return {idkey for idkey, state in states.items() if state.mode}
 
 
-def _left_out(work: Erasure, members: set[str]) -> dict[str, Row]:
+def _left_out(work: Erasure, members: set[str], by: str) -> dict[str, Row]:
     """Profiles of devices that named one of these people and did not fit into the profile any more.
 
-    They hold what the person did there, and belong to nobody else.
+    They hold what the person did there, and belong to nobody else. Where another request erases
+    one, because it named another person too, that is enough.
     """
     others = {
         link["sk"].removeprefix("LINK#")
@@ -355,7 +359,8 @@ def _left_out(work: Erasure, members: set[str]) -> dict[str, Row]:
     return {
         id_: profile
         for id_, profile in found.items()
-        if not any(rule(type_).known for type_ in profile["members"].values())
+        if profile.get("request", by) == by
+        and not any(rule(type_).known for type_ in profile["members"].values())
         and EVERYBODY not in chain.from_iterable(profile.get("apart", {}).values())
     }
 
@@ -371,14 +376,19 @@ def _name(work: Erasure, row: Row, named: Row, profiles: dict[str, Row]) -> None
     work.rows.update(Update(_key(row["pk"]), set=change, when={"members": row["members"]}))
 
 
-def _close(work: Erasure, profile: str, listed: Row, id_: str) -> None:
-    """From here no merge, consent or read finds the profile. Raises Conflict if it changed."""
+def _may_close(listed: Row, id_: str) -> None:
     if listed.get("request") == id_:
         return
     if "hold" in listed:
         raise Clash("held", "This person's data is under a legal hold.")
     if "request" in listed:
         raise Clash("erasing", "Another request is already erasing this person.")
+
+
+def _close(work: Erasure, profile: str, listed: Row, id_: str) -> None:
+    """From here no merge, consent or read finds the profile. Raises Conflict if it changed."""
+    if listed.get("request") == id_:
+        return
     work.rows.update(
         Update(
             profile_key(profile),

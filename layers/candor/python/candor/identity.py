@@ -144,13 +144,26 @@ class Graph:
         self.profiles: dict[str, Profile] = {}
         self.links: dict[tuple[str, str], bool] = {}
         """Pairs that have a LINK, and whether it is an accepted one."""
-        self.ended: dict[tuple[str, str], int] = {}
-        """Pairs whose LINK has ended and still lies there, with its `due`."""
+        self.evidence: dict[tuple[str, str], Row] = {}
+        """The LINKs of pairs as they lie there, ended ones too."""
         self.shared: dict[str, Evidence] = {}
         """Identifiers that were found to be shared by many, with the last of the evidence."""
 
     def load(self, idkeys: Collection[str], pairs: Collection[tuple[str, str]] = ()) -> None:
-        """Read (again) the keys and nodes of these identifiers, their profiles, links of pairs."""
+        """Read (again) the keys and nodes of these identifiers, their profiles, links of pairs.
+
+        Raises Unavailable where others keep moving them.
+        """
+        for _ in range(TRIES):
+            self._read(idkeys, pairs)
+            # A profile is read after its nodes, and somebody may have left it in between: who went
+            # on with it would join strangers, and not see what was denied.
+            idkeys, pairs = [idkey for idkey in self.nodes if self.profile(idkey) is None], ()
+            if not idkeys:
+                return
+        raise Unavailable("profiles change faster than they can be read")
+
+    def _read(self, idkeys: Collection[str], pairs: Collection[tuple[str, str]]) -> None:
         links = [link_key(a, b) for a, b in pairs]
         keys = [make(idkey) for idkey in idkeys for make in (keyring.key_of, node_key)]
         # Conditions see a link that has ended until DynamoDB removes it, so it is read too.
@@ -163,11 +176,9 @@ class Graph:
         for pair in pairs:
             row = found.get(link_key(*pair))
             self.links.pop(pair, None)
-            self.ended.pop(pair, None)
-            if row and row["due"] > self.now:
-                self.links[pair] = "refused" not in row
-            elif row:
-                self.ended[pair] = row["due"]
+            self.evidence.pop(pair, None)
+            if row:
+                self._know(pair, row)
         profiles = {node.profile for idkey in idkeys if (node := self.nodes.get(idkey))}
         found = self.rows.get([profile_key(id_) for id_ in profiles])
         for id_ in profiles:
@@ -175,14 +186,21 @@ class Graph:
             if row := found.get(profile_key(id_)):
                 self.profiles[id_] = profile_of(id_, row)
 
+    def _know(self, pair: tuple[str, str], link: Row) -> None:
+        self.evidence[pair] = link
+        if link["due"] > self.now:
+            self.links[pair] = "refused" not in link
+
     def closed(self, idkey: str) -> bool:
         """Whether the identifier is fenced, or its profile is being erased."""
         profile = self.profile(idkey)
         return bool(self.keys[idkey].mode or (profile and profile.state))
 
     def profile(self, idkey: str) -> Profile | None:
+        """The profile that an identifier's node names and that lists it."""
         node = self.nodes.get(idkey)
-        return self.profiles.get(node.profile) if node else None
+        profile = self.profiles.get(node.profile) if node else None
+        return profile if profile and idkey in profile.members else None
 
     def settled(self, made: Claim) -> bool:
         """Whether all that an event says of who belongs together is known already."""
@@ -280,9 +298,7 @@ class Graph:
         self.rows.commit(*writes, *_counts(met))
         self.profiles[new.id] = grown
         self.nodes |= nodes
-        self._remember(met)
-        for put in links:
-            self.links[put.key.pk[2:], str(put.key.sk)[5:]] = True
+        self._remember(met, links)
 
     def _link(self, home: Identifier, one: Identifier, evidence: Evidence) -> str | None:
         """Link an identifier to a home that has a node; returns the rule that refused it, or None.
@@ -303,9 +319,10 @@ class Graph:
                 set={"version": mine.version + 1},
                 when={"version": mine.version, "state": ABSENT},
             )
-            self.rows.commit(*self._links(home, one, evidence, decided), later)
+            links = self._links(home, one, evidence, decided)
+            self.rows.commit(*links, later)
             mine.version += 1
-            self.links[a, b] = True
+            self._remember({}, links)
             return None
         refused = self._refusal(mine, theirs or _alone(one), evidence.trust)
         if refused:
@@ -317,7 +334,6 @@ class Graph:
             self._create([one], mine, [(home, one)], evidence)
         else:
             self._merge(mine, theirs, home, one, evidence)
-        self.links[a, b] = True
         return None
 
     def _refuse(self, home: Identifier, one: Identifier, evidence: Evidence, rule: str) -> None:
@@ -330,8 +346,7 @@ class Graph:
         met = self._meetings([(home, one)], evidence, rule)
         links = self._links(home, one, evidence, decided)
         self.rows.commit(*links, *map(_unchanged, profiles), *_counts(met))
-        self._remember(met)
-        self.links[pair] = False
+        self._remember(met, links)
 
     def _meetings(
         self,
@@ -372,7 +387,10 @@ class Graph:
         blamed = others[0] if len(others) == 1 else weaker
         return blamed if refused != SEPARATED and blamed.key in self.nodes else None
 
-    def _remember(self, met: Mapping[str, Mapping[str, int]]) -> None:
+    def _remember(self, met: Mapping[str, Mapping[str, int]], links: Iterable[Put]) -> None:
+        """What a transaction wrote."""
+        for put in links:
+            self._know((put.key.pk[2:], str(put.key.sk)[5:]), put.row)
         for idkey, counts in met.items():
             mine = self.nodes[idkey].met
             mine |= {type_: mine.get(type_, 0) + count for type_, count in counts.items()}
@@ -401,16 +419,22 @@ class Graph:
     ) -> list[Put]:
         """A decision and its evidence in both directions, so that erasing either end finds it.
 
-        `decided` says which profile it made, in which version, or why it was refused.
+        `decided` says which profile it made, in which version, or why it was refused. Where the two
+        were joined before and taken apart since, `earlier` keeps those versions, with who said so.
         """
         due = self.policy.due(self.policy.records["link"], self.now)
         row: Row = asdict(evidence) | decided | {"due": due, "ttl": due}
-        ends = ((home.key, one.key), (one.key, home.key))
-        # A refusal never replaces a link that another worker made meanwhile.
-        ended = self.ended.get((home.key, one.key))
-        free: When = {"pk": ABSENT} if ended is None else {"due": ended}
-        when = free if "refused" in decided else {}
-        return [Put(link_key(a, b), row, when) for a, b in ends]
+        a, b = home.key, one.key
+        before = self.evidence.get((a, b))
+        if before and self.links.get((a, b)):
+            then = [before.get("version", 0), before["trust"]]
+            row["earlier"] = [*before.get("earlier", ()), then]
+        # What another worker wrote meanwhile is not replaced. One end stands for both, which are
+        # written together; but each ends by itself, and the other may be gone already.
+        unchanged: When = {"pk": ABSENT}
+        if before:
+            unchanged = {"version": before.get("version", ABSENT), "due": before["due"]}
+        return [Put(link_key(a, b), row, unchanged), Put(link_key(b, a), row)]
 
     def _refusal(self, one: Profile, other: Profile, trust: Trust) -> str | None:
         return kept_apart(one, other) or joining_refusal(
@@ -466,8 +490,9 @@ class Graph:
         decided = {"profile": merged.id, "version": merged.version, "merged": loser.id}
         unchanged = {"state": ABSENT}
         met = self._meetings([(home, one)], evidence)
+        links = self._links(home, one, evidence, decided)
         self.rows.commit(
-            *self._links(home, one, evidence, decided),
+            *links,
             Update(
                 profile_key(survivor.id),
                 set=profile_row(merged) | self.ends(),
@@ -485,7 +510,7 @@ class Graph:
             ),
             *_counts({idkey: counts for idkey, counts in met.items() if idkey not in moving}),
         )
-        self._remember(met)
+        self._remember(met, links)
         self.profiles[survivor.id] = merged
         self.profiles.pop(loser.id)
         for node in self.nodes.values():
@@ -551,14 +576,16 @@ def insist(work: Callable[[], T], again: Callable[[], None]) -> T:
 
 def kept_apart(one: Profile, other: Profile) -> str | None:
     """QUARANTINED or SEPARATED where a member of one is never to be with a member of the other."""
-    for mine, theirs in ((one, other), (other, one)):
-        for member in mine.members:
-            kept = mine.apart.get(member, ())
-            if EVERYBODY in kept:
-                return QUARANTINED
-            if any(idkey in theirs.members for idkey in kept):
-                return SEPARATED
-    return None
+    kept = [
+        (idkey, theirs)
+        for mine, theirs in ((one, other), (other, one))
+        for member in mine.members
+        for idkey in mine.apart.get(member, ())
+    ]
+    # Whichever of them is asked, and of whomever else they were separated.
+    if any(idkey == EVERYBODY for idkey, _ in kept):
+        return QUARANTINED
+    return SEPARATED if any(idkey in theirs.members for idkey, theirs in kept) else None
 
 
 def joining_refusal(

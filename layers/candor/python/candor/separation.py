@@ -28,7 +28,7 @@ from candor.identity import (
     traits_key,
 )
 from candor.policy import Policy
-from candor.ports import ABSENT, PRESENT, Key, Put, Row, Update, Write
+from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Update, Write
 from candor.world import World
 
 QUARANTINE = "QUARANTINE"
@@ -58,12 +58,14 @@ def plan(graph: Graph, one: Identifier, other: Identifier) -> Split | None:
 
     The accepted links are gone through in the order in which they were decided, and one that would
     bring the two together again is left out. What no link holds any more stays with `one`.
-    Raises NotFound where either is unknown, erased or fenced.
+    Raises NotFound where either is unknown, erased or fenced, and Conflict: load and try again.
     """
     mine, theirs = _profile(graph, one), _profile(graph, other)
     if mine.id != theirs.id:
         return None
     living = graph.living(mine)
+    if not living.keys() >= {one.key, other.key}:
+        raise Conflict
     group = {idkey: {idkey} for idkey in living}
     for a, b in _links(graph, living):
         joined = group[a] | group[b]
@@ -315,6 +317,8 @@ def _split(
     graph.load(living := graph.living(whole))
     moved = frozenset().union(*moving)
     staying = frozenset(living) - moved
+    if not staying:
+        raise Conflict  # somebody moved them while we looked
     version = whole.version + 1
     joined = {
         idkey: sorted({*whole.apart.get(idkey, ()), *apart.get(idkey, ())})
