@@ -200,6 +200,26 @@ def test_what_is_under_a_legal_hold_is_not_taken_apart() -> None:
     assert KIOSK in members(shop, "user_id:user0")
 
 
+@pytest.mark.parametrize("older", ["user_id:1", "anonymous_id:a"])
+def test_a_legal_hold_survives_a_merge_whichever_profile_is_older(older: str) -> None:
+    shop = Shop()
+    events = [order("o1", userId="1"), order("o2", anonymousId="a")]
+    for event in events if older == "user_id:1" else reversed(events):
+        shop.send(CRM, event)
+        shop.clock.advance(1)
+    graph = Graph(shop.world)
+    graph.load([shop.id("user_id:1").key])
+    profile = graph.profile(shop.id("user_id:1").key)
+    assert profile
+    shop.rows.update(Update(Key("graph", f"P#{profile.id}", "PROFILE"), set={"hold": "h"}))
+
+    shop.send(CRM, order("o3", userId="1", anonymousId="a"))
+
+    assert members(shop, "user_id:1") == {"user_id:1", "anonymous_id:a"}
+    with pytest.raises(Clash):
+        shop.acknowledge("user_id:1")
+
+
 def test_the_reason_is_sealed() -> None:
     shop = melted()
     separate(shop, "user_id:1", "phone:+49301234567")

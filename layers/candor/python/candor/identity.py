@@ -90,8 +90,12 @@ class Profile:
     request: str | None = None
     apart: dict[str, list[str]] = field(default_factory=dict)
     """Separations: idkey to those that it is never to be with, or EVERYBODY."""
-    held: bool = False
-    """Under a legal hold."""
+    hold: Any = None
+    """The legal hold that it is under."""
+
+    @property
+    def held(self) -> bool:
+        return self.hold is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +490,7 @@ class Graph:
             # Later than both, so that decisions have the order in which they were made.
             max(survivor.version, loser.version) + 1,
             apart=_both(survivor.apart, loser.apart),
+            hold=loser.hold if survivor.hold is None else survivor.hold,
         )
         decided = {"profile": merged.id, "version": merged.version, "merged": loser.id}
         unchanged = {"state": ABSENT}
@@ -495,7 +500,7 @@ class Graph:
             *links,
             Update(
                 profile_key(survivor.id),
-                set=profile_row(merged) | self.ends(),
+                set=profile_row(merged) | self.ends() | _hold(survivor, loser),
                 when=unchanged | {"version": survivor.version},
             ),
             Delete(profile_key(loser.id), when=unchanged | {"version": loser.version}),
@@ -620,7 +625,7 @@ def profile_of(id_: str, row: Row) -> Profile:
         row.get("state"),
         row.get("request"),
         row.get("apart", {}),
-        "hold" in row,
+        row.get("hold"),
     )
 
 
@@ -665,6 +670,11 @@ def _node_row(node: Node) -> dict[str, Any]:
 def counted(met: Mapping[str, int]) -> dict[str, int]:
     """A node's `met` as attributes of its row."""
     return {f"{MET}{type_}": count for type_, count in met.items()}
+
+
+def _hold(survivor: Profile, loser: Profile) -> Row:
+    """A hold of the profile that ends in a merge, which the other one takes over."""
+    return {"hold": loser.hold} if loser.held and not survivor.held else {}
 
 
 def _counts(met: Mapping[str, Mapping[str, int]]) -> list[Update]:
