@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 from candor import (
@@ -77,7 +78,7 @@ def _part(view: View, part: str, request: Request, limit: int) -> dict[str, Any]
     elif part == "links":
         answer = _page(view.links()) | {"separations": view.separations()}
     elif part == "consents":
-        return {"purposes": view.consents()} | _page(view.consent_records())
+        return {"purposes": view.consents()} | view.signals() | _page(view.consent_records())
     else:
         answer = {
             "profile": view.profile.id,
@@ -209,8 +210,9 @@ def choose(request: Request) -> Answer:
         known = wiring.credentials.source({}, body.write_key)
         sender = known.id, known.trust
     source, trust = sender
-    choice = body.choice(wiring.identifiers, wiring.clock(), source, trust)
-    notes = consents.choose(wiring.world, choice)
+    heard = body.heard(wiring.policy)
+    choice = body.choice(wiring.identifiers, wiring.clock(), source, trust, heard)
+    notes = [*map(asdict, heard.notes), *consents.choose(wiring.world, choice)]
     audit.tell(
         wiring.audit_queue,
         at=wiring.clock(),

@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from candor import keyring
@@ -31,7 +31,7 @@ from candor.world import World
 
 Note = dict[str, Any]
 """What of a choice does not count: code, purposes, message."""
-DENYING = ("gpc", "objection")
+DENYING = ("gpc", "opt_out", "objection")
 """Mechanisms by which nobody grants anything."""
 
 
@@ -47,12 +47,21 @@ class Choice:
     evidence: Mapping[str, Any]
     source: str
     trust: Trust
+    mechanisms: Mapping[str, Mechanism] = field(default_factory=dict)
+    """Of the purposes that have one of their own."""
 
 
 def record_signals(
-    graph: Graph, idkey: str, register: dict[str, list[int]], source: Mapping[str, Any]
+    graph: Graph,
+    idkey: str,
+    register: dict[str, list[int]],
+    source: Mapping[str, Any],
+    mechanisms: Mapping[str, Mechanism],
 ) -> None:
-    """Fold what a device said into its register, with a record of each change. Raises Conflict."""
+    """Fold what a device said into its register, with a record of each change. Raises Conflict.
+
+    `mechanisms` has those of the purposes that are not a banner's.
+    """
     said = graph.nodes[idkey].signals
     folded = fold_signals(said, register)
     changed = {purpose: now for purpose, now in folded.items() if now != said.get(purpose)}
@@ -63,7 +72,7 @@ def record_signals(
             "at": minute,
             "source": source["id"],
             "trust": source["trust"],
-            "mechanism": "banner",
+            "mechanism": mechanisms.get(purpose, "banner"),
             "binds": "device",
         }
         for purpose, (minute, granted) in changed.items()
@@ -280,7 +289,7 @@ def _told(choice: Choice, purpose: str, binds: str) -> Row:
         "at": int(choice.at),
         "source": choice.source,
         "trust": choice.trust,
-        "mechanism": choice.mechanism,
+        "mechanism": choice.mechanisms.get(purpose, choice.mechanism),
         "binds": binds,
     }
 
