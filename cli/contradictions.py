@@ -100,7 +100,8 @@ def _signals(policy: Any) -> Found:
             if isinstance(word, bool):
                 continue  # told as what YAML takes it for
             if str(word) not in known:
-                yield path, f"{section} has no {word!r}", nearest(word, known)
+                near = "They are 1 to 11." if section == "tcf" else nearest(word, known)
+                yield path, f"{section} has no {word!r}", near
             if not listed:
                 yield path, "it stands for no purpose", "Name the purposes, or remove it."
             yield from _denied(policy, path, listed)

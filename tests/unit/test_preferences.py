@@ -379,6 +379,8 @@ def test_of_forms_that_disagree_denial_wins_in_any_order() -> None:
         assert granted(found) == set()
         assert found.mechanisms["marketing"] == "tcf"
     assert heard(categoryPreferences=yes, tcf=tcf(EVERY_TCF)).mechanisms.keys() == ALL - {*yes}
+    no = heard(tcf=tcf(EVERY_TCF), categoryPreferences={"marketing": False})
+    assert no.mechanisms.keys() == ALL - {"marketing"}
 
 
 ids = st.lists(st.sampled_from([*SHIPPED.categories, "other"]), max_size=4)
@@ -457,9 +459,7 @@ hostile = st.dictionaries(
 
 @given(hostile)
 def test_no_json_makes_reading_fail_and_what_is_odd_is_told(said: Json) -> None:
-    found = heard(
-        **{"\N{SNOWMAN}" + form if form == "explicit" else form: said[form] for form in said}
-    )
+    found = Preferences(SHIPPED).read(said.items())
     assert set(found.purposes) <= SHIPPED.purposes.keys()
     odd = [form for form, value in said.items() if value is not None and form not in FORMS[:-1]]
     assert codes(found).count("unknown_consent_form") == len(odd)

@@ -135,7 +135,7 @@ class Choice(Body):
         heard = Preferences(policy).read(said.items(), explicit=True)
         if not self.purposes and not heard.purposes:
             why = "; ".join(f"{one.code}: {one.message}" for one in heard.notes[:5])
-            text = why or "Say in `purposes` or `signals` what was chosen."
+            text = why or "It grants and denies nothing, so there is nothing to record."
             raise Refused("nothing_chosen", text)
         return heard
 
