@@ -78,8 +78,6 @@ _GZIP = 16 + zlib.MAX_WBITS
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 _written = json.JSONEncoder(separators=(",", ":")).encode
 
-NOTHING_HEARD = Heard()
-
 Json = dict[str, Any]
 
 
@@ -475,7 +473,7 @@ class _Reading:
         """What `context.consent` and RudderStack's `context.consentManagement` say."""
         stated, managed = context.get("consent"), context.get("consentManagement")
         if stated is None and managed is None:
-            return NOTHING_HEARD
+            return Heard()
         if not isinstance(stated, dict | None):
             message = "It is not a JSON object, and grants nothing."
             self.notes.append(self.said("bad_consent", name="consent", message=message, fix=SHAPE))
