@@ -14,6 +14,7 @@ from candor.consent import Mechanism, State
 from candor.credentials import Role, Trust
 from candor.erasure import Store
 from candor.policy import Basis
+from candor.preferences import ConsentType
 from candor.spelling import Normaliser
 
 Json = dict[str, Any]
@@ -125,11 +126,23 @@ class Done(BaseModel):
 
 
 class Uncounted(BaseModel):
-    """What of a choice does not count."""
+    """What of a choice does not count: of `purposes`, or of the word `name` of a signal."""
 
-    code: Literal["device_required", "grant_by_denial", "not_a_choice"]
-    purposes: list[str]
+    code: Literal[
+        "device_required",
+        "grant_by_denial",
+        "not_a_choice",
+        "bad_consent",
+        "bad_consent_string",
+        "unknown_consent_category",
+        "unknown_consent_form",
+        "unknown_consent_type",
+        "unmapped_consent",
+    ]
     message: str
+    purposes: list[str] = []
+    name: str = ""
+    fix: str = ""
 
 
 class Chosen(Done):
@@ -306,8 +319,13 @@ class InQuarantine(Page[Quarantined]):
 
 
 class Consents(Page[ConsentRecord]):
+    """`consent_mode` and `category_preferences` are about data of the identifier in the path; they
+    are granted where all their purposes may be used."""
+
     purposes: dict[str, Consent]
     minor: Annotated[bool, Field(description="marked as under the policy's age")]
+    consent_mode: dict[ConsentType, Literal["granted", "denied"]]
+    category_preferences: dict[str, bool]
 
 
 class Receipt(BaseModel):
@@ -454,6 +472,9 @@ class Policy(BaseModel):
     events: dict[str, PolicyEvent]
     context: dict[Literal["keep", "use", "drop"], list[str]]
     gpc: list[str]
+    consent_mode: dict[ConsentType, list[str]]
+    tcf: Annotated[dict[str, list[str]], Field(description="by the numbers of its purposes")]
+    us_opt_outs: dict[str, list[str]]
     imports: dict[str, Json]
     webhooks: dict[str, Json]
     hash: str

@@ -45,6 +45,8 @@ def compare(old: Json, new: Json) -> list[Change]:
         *_classes(old, new),
         *_records(old, new),
         *_categories(old, new),
+        *_signals(old, new),
+        *_opt_outs(old, new),
         *_surroundings(old, new),
         *_rest(old, new),
     ]
@@ -437,6 +439,50 @@ def _categories(old: Json, new: Json) -> Iterator[Told]:
             told = f"A choice of `{name}` in a banner does not stand for {_listed(less)} any more."
             told += " That is so for a yes, and for a no."
             yield ("changes", path, told, stored)
+
+
+SIGNALS = {"consent_mode": "Consent Mode", "tcf": "TCF"}
+OPT_OUTS = "us_opt_outs"
+
+
+def _signals(old: Json, new: Json) -> Iterator[Told]:
+    """What stands for a purpose that needs a yes of all that stand for it."""
+    stored = "Choices on record were stored for each purpose, and do not change."
+    for section, tool in SIGNALS.items():
+        was_all, now_all = (one.get(section, {}) for one in (old, new))
+        before, after = ({p for part in one.values() for p in part} for one in (was_all, now_all))
+        for name, was, now in _pairs(was_all, now_all):
+            path = f"{section}.{name}"
+            more, less = _sets(was or [], now or [])
+            for told, purposes in (
+                ("is heard", [one for one in more if one not in before]),
+                ("needs one yes less", [one for one in less if one in after]),
+            ):
+                if purposes:
+                    yield ("widens", path, f"In {tool} {_listed(purposes)} {told}.", stored)
+            for told, purposes in (
+                ("needs this yes too", [one for one in more if one in before]),
+                ("is not heard any more", [one for one in less if one not in after]),
+            ):
+                if purposes:
+                    yield ("narrows", path, f"In {tool} {_listed(purposes)} {told}.", stored)
+
+
+def _opt_outs(old: Json, new: Json) -> Iterator[Told]:
+    """What ends with an opt-out, Global Privacy Control among them."""
+    was_all, now_all = (
+        {"gpc": one.get("gpc", [])}
+        | {f"{OPT_OUTS}.{name}": listed for name, listed in one.get(OPT_OUTS, {}).items()}
+        for one in (old, new)
+    )
+    for path, was, now in _pairs(was_all, now_all):
+        more, less = _sets(was or [], now or [])
+        if more:
+            told = f"Who sends this signal ends {_listed(more)} too."
+            yield ("narrows", path, told, "Signals that came before end nothing more.")
+        if less:
+            told = f"Who sends this signal does not end {_listed(less)} any more."
+            yield ("widens", path, told, "What ended by it stays ended.")
 
 
 def _surroundings(old: Json, new: Json) -> Iterator[Told]:

@@ -5,12 +5,13 @@ It reads what is written, shape or no shape, so that every mistake is told at on
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from candor.collection import WITHOUT_PROPERTIES
 from candor.consent import UNDENIABLE
 from candor.imports import NDJSON
+from candor.preferences import CONSENT_TYPES, OPT_OUTS, TCF_PURPOSES
 from cli import identifier_rules, shapes
 from cli.explanations import nearest
 from cli.places import Mistake, Path, Written
@@ -19,8 +20,14 @@ from cli.shapes import Found
 NAMED = ("purposes", "retention", "identifiers")
 """What is named by its name in keys, objects' names, paths and headers."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-READ = ("consent", "identityProof", "traits")
+READ = ("consent", "consentManagement", "identityProof", "traits")
 """Parts of an event's context that collection reads by these names."""
+SIGNALS: Mapping[str, Collection[str]] = {
+    "consent_mode": CONSENT_TYPES,
+    "tcf": [str(number) for number in TCF_PURPOSES],
+    "us_opt_outs": [*dict.fromkeys(OPT_OUTS.values())],
+}
+"""Sections that say what words of other tools stand for, with those words."""
 NAMELESS = "nothing is called that: the name is empty"
 
 
@@ -32,6 +39,7 @@ def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
         _unknown(policy),
         _unused(policy),
         _categories(policy),
+        _signals(policy),
         _missing(policy),
         _too_short(policy),
         _never_stale(policy),
@@ -69,13 +77,34 @@ def _unknown(policy: Any) -> Found:
             if name not in purposes:
                 path = ("consent_categories", category, index)
                 yield path, f"no purpose {name!r}", nearest(name, purposes)
-    for index, name in shapes.texts(policy.get("gpc")):
+    yield from _denied(policy, ("gpc",), policy.get("gpc"))
+
+
+def _denied(policy: Any, path: Path, listed: Any) -> Found:
+    """Purposes that a signal can deny."""
+    purposes = shapes.mapping(policy, "purposes")
+    for index, name in shapes.texts(listed):
         basis = shapes.at(purposes, name, "basis")
         if name not in purposes:
-            yield ("gpc", index), f"no purpose {name!r}", nearest(name, purposes)
-        elif basis in UNDENIABLE:
+            yield (*path, index), f"no purpose {name!r}", nearest(name, purposes)
+        elif basis in UNDENIABLE and path[0] != "consent_mode":
             message = f"it changes nothing: `{name}` rests on {basis}, which no signal takes away"
-            yield ("gpc", index), message, "Remove it."
+            yield (*path, index), message, "Remove it."
+
+
+def _signals(policy: Any) -> Found:
+    """What the words of other consent tools stand for."""
+    for section, known in SIGNALS.items():
+        for word, listed in shapes.mapping(policy, section).items():
+            path: Path = (section, str(word))
+            if isinstance(word, bool):
+                continue  # told as what YAML takes it for
+            if str(word) not in known:
+                near = "They are 1 to 11." if section == "tcf" else nearest(word, known)
+                yield path, f"{section} has no {word!r}", near
+            if not listed:
+                yield path, "it stands for no purpose", "Name the purposes, or remove it."
+            yield from _denied(policy, path, listed)
 
 
 def _unused(policy: Any) -> Found:

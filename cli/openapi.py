@@ -293,7 +293,7 @@ def codes() -> dict[int, set[str]]:
 def event_codes() -> dict[str, set[str]]:
     """The codes that answers tell of single events, by the model of the list they stand in."""
     told: dict[str, set[str]] = {"refused": set(), "said": set()}
-    for module in ("collection", "conversion", "naming", "webhooks"):
+    for module in ("collection", "conversion", "naming", "preferences", "webhooks"):
         tree = ast.parse((ROOT / f"layers/candor/python/candor/{module}.py").read_text())
         for node in ast.walk(tree):
             match node:

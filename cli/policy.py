@@ -211,6 +211,9 @@ class Policy(Strict):
     events: dict[str, Event]
     context: Context
     gpc: list[str] = []
+    consent_mode: dict[str, list[str]] = {}
+    tcf: dict[int | str, list[str]] = {}
+    us_opt_outs: dict[str, list[str]] = {}
     imports: dict[Slug, Import] = {}
     webhooks: dict[Slug, Webhook] = {}
 

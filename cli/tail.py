@@ -16,7 +16,13 @@ from cli.screen import Screen, document, text
 from cli.target import choose, load_stack
 
 FUNCTIONS = ("CollectFunction", "UnifyFunction")
-COLOURS = {"stored": "green", "dropped": "yellow", "stripped": "yellow", "refused": "red"}
+COLOURS = {
+    "stored": "green",
+    "recorded": "green",
+    "dropped": "yellow",
+    "stripped": "yellow",
+    "refused": "red",
+}
 OVERLAP_MS = 2_000
 FIELDS = {
     "type": "type",

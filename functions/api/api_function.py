@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -80,7 +81,7 @@ def _part(view: View, part: str, request: Request, limit: int) -> dict[str, Any]
         answer = _page(view.links()) | {"separations": view.separations()}
     elif part == "consents":
         minor = is_minor(view.profile.choices)
-        told = {"purposes": view.consents(), "minor": minor}
+        told = {"purposes": view.consents(), "minor": minor} | view.signals()
         return told | _page(view.consent_records())
     else:
         answer = {
@@ -214,8 +215,9 @@ def choose(request: Request) -> Answer:
         known = wiring.credentials.source({}, body.write_key)
         sender = known.id, known.trust
     source, trust = sender
-    choice = body.choice(wiring.identifiers, wiring.clock(), source, trust)
-    notes = consents.choose(wiring.world, choice)
+    heard = body.heard(wiring.policy)
+    choice = body.choice(wiring.identifiers, wiring.clock(), source, trust, heard)
+    notes = [*map(asdict, heard.notes), *consents.choose(wiring.world, choice)]
     audit.tell(
         wiring.audit_queue,
         at=wiring.clock(),

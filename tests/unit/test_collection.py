@@ -15,6 +15,7 @@ from candor.collection import (
     MOST_EVENTS,
     MOST_MERGED_BYTES,
     PATHS,
+    PREFERENCES_UPDATED,
     Collected,
     collect,
     message,
@@ -524,10 +525,12 @@ def test_too_many_events_are_refused_together() -> None:
 NAMES = """
     type event name userId anonymousId previousId messageId timestamp originalTimestamp sentAt
     context integrations properties traits consent categoryPreferences device id email phone
-    campaign locale batch analytics writeKey
+    campaign locale batch analytics writeKey consentManagement allowedConsentIds deniedConsentIds
+    consentMode ad_storage tcf gpp us_privacy
 """
 WEIRD: list[Any] = ["", " ", "\0", "\ud800", "x" * 300, "x" * 10_240, "null", "page", "track"]
-WEIRD += ["identify", "alias", "group", "screen", "Signed Up", "ann@example.com"]
+WEIRD += ["identify", "alias", "group", "screen", "Signed Up", "ann@example.com", "granted", "1YYN"]
+WEIRD += [PREFERENCES_UPDATED]
 WEIRD += ["2026-09-20T10:00:00Z", 0, -1, 10**30, 1.5, -0.0, True, False, None, [], {}]
 names = st.sampled_from(NAMES.split())
 weird = st.sampled_from(WEIRD)

@@ -582,6 +582,52 @@ def test_no_change_of_an_annotation_goes_untold(path: tuple[str, str, str], data
     assert len(back) >= 1
 
 
+# What other tools say
+
+
+def mapping(section: str, name: str, purposes: list[str]) -> Edit:
+    return lambda p: p[section].update({name: purposes})
+
+
+def grades(edit: Edit, before: Edit = lambda _: None) -> list[tuple[str, str]]:
+    return [(one.grade, path) for one in told(edit, before) for path in one.paths]
+
+
+@pytest.mark.parametrize(
+    ("edit", "grade", "path"),
+    [
+        # One yes more that is needed, one less, one that was not heard before, one not any more.
+        (mapping("consent_mode", "ad_storage", ["marketing", "sale_share", "analytics"]), 0, ""),
+        (mapping("consent_mode", "ad_storage", ["sale_share"]), 1, ""),
+        (mapping("tcf", "8", ["analytics", "personalization"]), 0, "tcf.8"),
+        (lambda p: p["tcf"].pop("8"), 1, "tcf.8"),
+        (mapping("consent_mode", "ad_user_data", []), 1, "consent_mode.ad_user_data"),
+        (lambda p: p.update(gpc=[]), 1, "gpc"),
+        (lambda p: p.update(gpc=["sale_share", "marketing"]), 0, "gpc"),
+        (lambda p: p["us_opt_outs"].pop("sale"), 1, "us_opt_outs.sale"),
+        (mapping("us_opt_outs", "sale", ["sale_share", "profiling"]), 0, "us_opt_outs.sale"),
+    ],
+)
+def test_what_signals_stand_for_is_told_by_whether_less_or_more_is_allowed(
+    edit: Edit, grade: int, path: str
+) -> None:
+    expected = ("narrows", "widens")[grade], path or "consent_mode.ad_storage"
+    assert grades(edit) == [expected]
+
+
+def test_a_form_that_is_heard_for_the_first_time_may_grant_and_so_widens() -> None:
+    def never(p: Json) -> None:
+        for section in ("consent_mode", "tcf", "us_opt_outs"):
+            p.pop(section)  # a policy that was deployed before there were any
+
+    def first(p: Json) -> None:
+        p |= {"consent_mode": {"analytics_storage": ["analytics"]}, "tcf": {}, "us_opt_outs": {}}
+
+    assert grades(first, never) == [("widens", "consent_mode.analytics_storage")]
+    back = grades(lambda p: p.update(consent_mode={}), first)
+    assert back == [("narrows", "consent_mode.analytics_storage")]
+
+
 # The command
 
 

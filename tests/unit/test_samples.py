@@ -60,6 +60,29 @@ def test_a_batch_may_come_as_base64(served: Served) -> None:
     assert len(served.shop.queue.bodies) == 1
 
 
+def test_preferences_in_the_words_of_other_tools_are_heard(served: Served) -> None:
+    event = sample("collect-preferences", WRITE_KEY=served.write_key("client"))
+    status, body = answer(served, "collect", event)
+    assert (status, "refused" in body, "stripped" in body) == (200, False, False)
+    served.unify()
+    assert served.shop.event_ids("anonymous_id:ann-browser", "analytics") == ["sample-3"]
+    assert served.shop.state("anonymous_id:bob-browser", "analytics") == "denied"
+    assert served.shop.rows.held("events")[0]["n"] == 1
+    assert served.shop.state("user_id:42", "marketing") == "denied"
+
+
+def test_a_choice_by_signals_is_recorded(served: Served) -> None:
+    event = sample("api-signals", WRITE_KEY=served.write_key())
+    assert answer(served, "api", event) == (200, {"success": True})
+    told = served.shop.view("user_id:42", "privacy_rights").consent_records()
+    assert {one["purpose"]: (one["granted"], one["mechanism"]) for one in told} == {
+        "analytics": (True, "preference_center"),
+        "sale_share": (False, "opt_out"),
+        "profiling": (False, "opt_out"),
+        "marketing": (False, "objection"),
+    }
+
+
 def test_a_dropped_file_is_read(served: Served) -> None:
     spec = {"kind": "source", "name": "CRM", "source": "crm", "trust": "server"}
     source, _ = credentials.issue(served.shop.rows, spec, NOW)

@@ -14,7 +14,7 @@ from candor.errors import Busy, Clash, Forbidden, NotFound, Refused, Unauthentic
 from candor.ports import Conflict, Unavailable
 from candor.sealing import Damaged
 from candor.web import Answer, Request, preflight, serve
-from tests.worlds import NOW, WEB, Json, Shop
+from tests.worlds import NOW, SHIPPED, WEB, Json, Shop
 
 SECRET = "ann@example.com"  # what somebody sent, and no answer may repeat
 MODELS: list[type[BaseModel]] = [
@@ -317,7 +317,7 @@ def refusal(model: type[BaseModel], body: Any) -> str:
 
 def choice(body: Json) -> Any:
     parsed = bodies.parse(bodies.Choice, {**GOOD[bodies.Choice], **body})
-    return parsed.choice(Shop().world.identifiers, NOW, WEB.id, WEB.trust)
+    return parsed.choice(Shop().world.identifiers, NOW, WEB.id, WEB.trust, parsed.heard(SHIPPED))
 
 
 def test_a_choice_names_whom_it_is_of() -> None:

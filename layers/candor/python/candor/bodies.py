@@ -20,9 +20,12 @@ from candor.credentials import Role, Trust
 from candor.errors import Refused
 from candor.identifiers import Identifiers
 from candor.keyring import Mode
+from candor.policy import Policy
+from candor.preferences import Heard, OptOut, Preferences
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 B = TypeVar("B", bound=BaseModel)
+Words = Annotated[dict[str, Any], Field(max_length=256)]
 MOST_EVIDENCE_BYTES = 2_048
 
 
@@ -96,8 +99,25 @@ class Secret(Body):
     secret: Annotated[str | None, Field(min_length=16, max_length=256)] = None
 
 
+class Signals(Body):
+    """What was said in the words of other tools. More fields are told of, and count for nothing."""
+
+    model_config = ConfigDict(extra="allow")
+
+    category_preferences: Annotated[Words | None, Field(alias="categoryPreferences")] = None
+    consent_management: Annotated[Words | None, Field(alias="consentManagement")] = None
+    consent_mode: Annotated[Words | None, Field(alias="consentMode")] = None
+    tcf: str | None = None
+    gpp: str | None = None
+    us_privacy: str | None = None
+    opt_out: Annotated[list[OptOut] | None, Field(max_length=16)] = None
+    objection: Literal[True] | Annotated[list[Text], Field(max_length=64)] | None = None
+    """To these purposes, or to all that rest on a legitimate interest."""
+
+
 class Choice(Body):
-    """Who is named by `userId`, `anonymousId` or, for other identifiers, `subject`."""
+    """Who is named by `userId`, `anonymousId` or, for other identifiers, `subject`; what was chosen
+    by `purposes`, `signals` or both, and of what disagrees a denial counts."""
 
     user_id: Annotated[str | None, Field(alias="userId")] = None
     anonymous_id: Annotated[str | None, Field(alias="anonymousId")] = None
@@ -107,15 +127,31 @@ class Choice(Body):
     """Whether a guardian chose, for a minor."""
     minor: bool | None = None
     """Whether the person is under the policy's age, if that is known."""
+    signals: Signals | None = None
     mechanism: Mechanism = "api"
     timestamp: Annotated[AwareDatetime | None, Field(strict=False)] = None
     evidence: Annotated[dict[str, Any], AfterValidator(_small)] = {}
     write_key: Annotated[str | None, Field(alias="writeKey")] = None
 
+    def heard(self, policy: Policy) -> Heard:
+        """What `signals` come to. Raises Refused where they and `purposes` choose nothing."""
+        said = self.signals.model_dump(by_alias=True) if self.signals else {}
+        heard = Preferences(policy).read(said.items(), explicit=True)
+        if not self.purposes and not heard.purposes:
+            why = "; ".join(f"{one.code}: {one.message}" for one in heard.notes[:5])
+            text = why or "It grants and denies nothing, so there is nothing to record."
+            raise Refused("nothing_chosen", text)
+        return heard
+
     def choice(
-        self, identifiers: Identifiers, now: float, source: str, trust: Trust
+        self, identifiers: Identifiers, now: float, source: str, trust: Trust, heard: Heard
     ) -> consents.Choice:
         """The choice in the domain's words. A time in the future counts as now."""
+        purposes, mechanisms = dict(self.purposes), dict(heard.mechanisms)
+        for purpose, granted in heard.purposes.items():
+            if purposes.setdefault(purpose, granted) < granted:
+                mechanisms.pop(purpose, None)  # the denial in `purposes` decides
+            purposes[purpose] &= granted
         subject = self.subject
         made = [
             identifiers.make("user_id", self.user_id),
@@ -125,7 +161,7 @@ class Choice(Body):
         stated = self.timestamp or datetime.fromtimestamp(now, UTC)
         return consents.Choice(
             ids=tuple(one for one in made if one),
-            purposes=self.purposes,
+            purposes=purposes,
             at=max(0.0, min(stated.timestamp(), now)),
             mechanism=self.mechanism,
             evidence=self.evidence,
@@ -133,6 +169,7 @@ class Choice(Body):
             trust=trust,
             guardian=self.guardian,
             minor=self.minor,
+            mechanisms=mechanisms,
         )
 
 

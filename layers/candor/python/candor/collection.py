@@ -24,7 +24,8 @@ from candor.errors import Refused
 from candor.identifiers import LONGEST, normal_form
 from candor.naming import Naming, Pairs, mapping
 from candor.outcomes import Where, tally
-from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Policy
+from candor.policy import DAY, UNNAMED, UNNAMED_EVENT, Attribute, Policy
+from candor.preferences import SHAPE, Heard, Preferences
 from candor.strict_json import read_json
 
 MOST_BYTES = 500_000
@@ -66,6 +67,11 @@ _AS_PROPERTIES = {
 """Fields of a call that are kept as properties of its event."""
 WITHOUT_PROPERTIES = ("identify", "alias")
 """Types of events whose properties nothing keeps, whatever the policy names."""
+PREFERENCES_UPDATED = "Segment Consent Preference Updated"
+"""The track event by which Segment's consent tools tell of a choice that a person just made
+(https://segment.com/docs/privacy/consent-management/consent-in-unify/)."""
+_CHOICE_ALONE = Attribute(frozenset(), UNNAMED, frozenset())
+"""It need not be named by the policy: then its choice is recorded, and nothing else of it kept."""
 _OF_ONE = ("index", "messageId", "name")
 """What differs between notes that say the same."""
 _GZIP = 16 + zlib.MAX_WBITS
@@ -255,6 +261,7 @@ class _Reading:
         self.stripped: list[Json] = []
         self.notes: list[Json] = []
         self._naming = Naming(policy)
+        self._preferences = Preferences(policy)
         self._needing: dict[frozenset[str], list[str]] = {}
 
     def event(self, sent: Json, size: int) -> Json:
@@ -265,16 +272,19 @@ class _Reading:
         if not isinstance(type_, str) or type_ not in TYPES:
             raise _Refusal("unknown_type", f"`type` is one of {', '.join(sorted(TYPES))}.")
         name = self._name(sent, type_)
-        rule = self.policy.events.get(name, UNNAMED_EVENT)
+        chosen = type_ == "track" and name == PREFERENCES_UPDATED
+        rule = self.policy.events.get(name, _CHOICE_ALONE if chosen else UNNAMED_EVENT)
         context = _object(sent, "context")
         ids, also, verified = self._identifiers(sent, type_, context)
-        days = self.policy.retention[rule.retention]
+        # A choice counts however long it waited.
+        days = self.policy.records["consent"] if chosen else self.policy.retention[rule.retention]
         at, day = self._times(sent, days)
         if self.policy.due(days, day * DAY) <= self.now:
             raise _Refusal("too_old", f"Events of class {rule.retention} this old are not kept.")
         self._strip(sent, _FIELDS.union(_AS_PROPERTIES.get(type_, ())), "fields", "")
         self._strip(context, self.policy.context_known, "context", "")
-        consent = self._consent(context)
+        said = self._consent(context)
+        consent = said.purposes
         raw = sent.get("originalTimestamp") or sent.get("timestamp")
         event: Json = {
             "type": type_,
@@ -292,9 +302,14 @@ class _Reading:
         }
         if rule is UNNAMED_EVENT:
             event["unnamed"] = True
+        if said.mechanisms:
+            event["mechanisms"] = said.mechanisms
         if verified:
             event["trust"] = "verified"
         heard = self._heard(consent, ids, proven="trust" in event)
+        if chosen:
+            event["choice"] = True
+            self._note_choice(consent, ids, proven="trust" in event)
         self._note_consent(name, rule.purposes, heard)
         for trait in event["traits"]:
             self._note_consent(f"traits.{trait}", self.policy.traits[trait].purposes, heard)
@@ -323,7 +338,7 @@ class _Reading:
         if not isinstance(name, str) or not name.strip():
             raise _Refusal("no_event_name", "A track call names its `event`.")
         name = name.strip()
-        if name in self.policy.events and name not in TYPES:
+        if (name in self.policy.events and name not in TYPES) or name == PREFERENCES_UPDATED:
             return name
         if _UNSAFE.search(name):
             raise _Refusal(
@@ -454,42 +469,46 @@ class _Reading:
             kept["userAgent"] = minimise.user_agent(kept["userAgent"], how)
         return {name: value for name, value in kept.items() if value is not None}
 
-    def _consent(self, context: Json) -> dict[str, bool]:
-        """Purposes by `context.consent.categoryPreferences`; of two that disagree, denial wins."""
-        stated = mapping(context.get("consent")).get("categoryPreferences")
-        for value, name in ((context.get("consent"), "consent"), (stated, "categoryPreferences")):
-            if not isinstance(value, dict | None):
-                self._note_bad_consent(name, "It is not a JSON object, and grants nothing.")
-        choices: dict[str, bool] = {}
-        for category, choice in mapping(stated).items():
-            purposes = self.policy.categories.get(category.strip().lower())
-            if purposes is None:
-                message = "The policy has no such category: neither grant nor denial counts."
-                fix = "Send a category of the policy, or add it under `consent_categories`."
-                name = _shown(category)
-                note = self.said("unknown_consent_category", name=name, message=message, fix=fix)
-                self.notes.append(note)
-            elif not isinstance(choice, bool):
-                message = "Only true grants: what is neither true nor false counts as a denial."
-                self._note_bad_consent(category, message)
-            for purpose in purposes or ():
-                choices[purpose] = choices.get(purpose, True) and choice is True
-        return choices
+    def _consent(self, context: Json) -> Heard:
+        """What `context.consent` and RudderStack's `context.consentManagement` say."""
+        stated, managed = context.get("consent"), context.get("consentManagement")
+        if stated is None and managed is None:
+            return Heard()
+        if not isinstance(stated, dict | None):
+            message = "It is not a JSON object, and grants nothing."
+            self.notes.append(self.said("bad_consent", name="consent", message=message, fix=SHAPE))
+        said = (*mapping(stated).items(), ("consentManagement", managed))
+        heard = self._preferences.read(said)
+        for one in heard.notes:
+            told = self.said(one.code, name=_shown(one.name), message=one.message, fix=one.fix)
+            self.notes.append(told)
+        return heard
 
-    def _note_bad_consent(self, name: str, message: str) -> None:
-        fix = 'Send {"categoryPreferences": {"analytics": true}}, each true or false.'
-        self.notes.append(self.said("bad_consent", name=_shown(name), message=message, fix=fix))
+    def _note_choice(
+        self, consent: Mapping[str, bool], ids: list[list[str]], *, proven: bool
+    ) -> None:
+        """Say what of an explicit choice will not count."""
+        if not consent:
+            message = "It says nothing of consent that counts, and changes nothing."
+            self.notes.append(self.said("nothing_chosen", message=message, fix=SHAPE))
+        elif any(consent.values()) and self._grants_nothing(ids, proven=proven):
+            message = "From this source a grant counts for a device."
+            fix = "Send its `anonymousId`, or send it from the shop's server."
+            self.notes.append(self.said("device_required", message=message, fix=fix))
 
     def _heard(
         self, consent: Mapping[str, bool], ids: list[list[str]], *, proven: bool
     ) -> dict[str, bool]:
         """The choices that will count: a public key grants nothing for a person that it names, and
         nothing that Global Privacy Control denies."""
-        rules = self.policy.identifiers
-        unproven = self.sender is not None and self.sender.trust == "client" and not proven
-        if unproven and all(rules[name].known for name, _ in ids):
+        if self._grants_nothing(ids, proven=proven):
             return {}
         return {p: given for p, given in consent.items() if not (self.gpc and p in self.policy.gpc)}
+
+    def _grants_nothing(self, ids: list[list[str]], *, proven: bool) -> bool:
+        rules = self.policy.identifiers
+        unproven = self.sender is not None and self.sender.trust == "client" and not proven
+        return unproven and all(rules[name].known for name, _ in ids)
 
     def _proves(self, proof: object, ids: list[list[str]], stated: object) -> bool:
         """Whether the event is beyond doubt its user's, whose id is `stated`; tells why not."""

@@ -23,7 +23,17 @@ Signals = Mapping[str, list[int]]
 """Purpose to [minute (epoch seconds, floored), 1 granted or 0 denied]."""
 Choices = Mapping[str, list[int]]
 """Purpose to [latest denial, latest grant], epoch seconds, 0 for never."""
-Mechanism = Literal["banner", "preference_center", "api", "gpc", "tcf", "gpp", "objection", "split"]
+Mechanism = Literal[
+    "banner",
+    "preference_center",
+    "api",
+    "gpc",
+    "tcf",
+    "gpp",
+    "opt_out",
+    "objection",
+    "split",
+]
 State = Literal["granted", "denied", "unknown"]
 MINUTE, HOUR = 60, 3600
 LATE = 2 * MINUTE

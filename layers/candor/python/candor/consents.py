@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from candor import keyring, withdrawal
@@ -18,7 +18,6 @@ from candor.consent import (
     Mechanism,
     by_guardian,
     fold_choices,
-    fold_signals,
     hear_device,
     signal,
 )
@@ -40,7 +39,7 @@ from candor.world import World
 
 Note = dict[str, Any]
 """What of a choice does not count: code, purposes, message."""
-DENYING = ("gpc", "objection")
+DENYING = ("gpc", "opt_out", "objection")
 """Mechanisms by which nobody grants anything."""
 
 
@@ -60,6 +59,8 @@ class Choice:
     """Whether a guardian made it, for a minor."""
     minor: bool | None = None
     """Whether the person is under the policy's age, where that is said."""
+    mechanisms: Mapping[str, Mechanism] = field(default_factory=dict)
+    """Of the purposes that have one of their own."""
 
 
 def register_of(record: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -73,11 +74,16 @@ def register_of(record: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def record_signals(
-    graph: Graph, idkey: str, register: dict[str, list[int]], source: Mapping[str, Any]
+    graph: Graph,
+    idkey: str,
+    register: dict[str, list[int]],
+    source: Mapping[str, Any],
+    mechanisms: Mapping[str, Mechanism],
 ) -> None:
     """Fold what a device said into its register, with a record of each change. Raises Conflict.
 
-    A denial that is said again moves its time, and is no new record.
+    `mechanisms` has those of the purposes that are not a banner's. A denial that is said again
+    moves its time, and is no new record.
     """
     said = graph.nodes[idkey].signals
     folded = hear_device(said, register, graph.now)
@@ -93,7 +99,7 @@ def record_signals(
             "at": minute,
             "source": source["id"],
             "trust": source["trust"],
-            "mechanism": "banner",
+            "mechanism": mechanisms.get(purpose, "banner"),
             "binds": "device",
         }
         for purpose, (minute, granted) in changed.items()
@@ -293,7 +299,7 @@ def _bind_device(graph: Graph, one: Identifier, choice: Choice, purposes: set[st
         graph.ensure(one)
         told = [_told(choice, purpose, "device") for purpose in sorted(purposes)]
         records = [_record(graph, one.key, row, choice.evidence) for row in told]
-        folded = fold_signals(graph.nodes[one.key].signals, register)
+        folded = hear_device(graph.nodes[one.key].signals, register, graph.now)
         _write_signals(graph, one.key, folded, records)
 
     insist(write, lambda: graph.load([one.key]))
@@ -324,7 +330,7 @@ def _told(choice: Choice, purpose: str, binds: str) -> Row:
         "at": int(choice.at),
         "source": choice.source,
         "trust": choice.trust,
-        "mechanism": choice.mechanism,
+        "mechanism": choice.mechanisms.get(purpose, choice.mechanism),
         "binds": binds,
     } | ({"guardian": True} if choice.guardian and choice.purposes[purpose] else {})
 

@@ -76,6 +76,12 @@ class Policy:
     events: Mapping[str, Attribute]
     gpc: frozenset[str]
     """The purposes that Global Privacy Control denies."""
+    consent_mode: Mapping[str, tuple[str, ...]]
+    """What the types of Google's Consent Mode stand for, as `categories` of banners."""
+    tcf: Mapping[int, tuple[str, ...]]
+    """The same of the purposes of IAB Europe's framework, by their numbers."""
+    us_opt_outs: Mapping[str, tuple[str, ...]]
+    """What ends with an opt-out: of `sale`, `sharing`, `targeted_advertising`, `sensitive`."""
     context_kept: frozenset[str]
     context_known: frozenset[str]
     source_priority: Mapping[str, int]
@@ -125,6 +131,9 @@ class Policy:
             traits={name: _attribute(rule) for name, rule in compiled["traits"].items()},
             events={name: _attribute(rule) for name, rule in compiled["events"].items()},
             gpc=frozenset(compiled["gpc"]),
+            consent_mode=_tuples(compiled["consent_mode"]),
+            tcf={int(one): listed for one, listed in _tuples(compiled["tcf"]).items()},
+            us_opt_outs=_tuples(compiled["us_opt_outs"]),
             context_kept=frozenset(context["keep"]),
             context_known=frozenset(context["keep"] + context["use"] + context["drop"]),
             source_priority={
@@ -153,6 +162,10 @@ class Policy:
     def due(self, days: int, since: float) -> int:
         """When something of `since` (epoch seconds) ends: the end of its UTC day, `days` later."""
         return int(since // DAY + 1 + days) * DAY
+
+
+def _tuples(meaning: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(purposes) for name, purposes in meaning.items()}
 
 
 def _attribute(rule: Mapping[str, Any]) -> Attribute:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from candor import bundles, keyring, traits
+from candor import bundles, keyring, preferences, traits
 from candor.consent import Verdict, summary, verdict
 from candor.consents import records
 from candor.errors import NotFound, Refused
@@ -47,6 +47,8 @@ class View:
     purpose: str
     profile: Profile
     members: dict[str, Member]
+    asked: str
+    """The idkey that the person was asked for by."""
     _withheld: dict[str, Verdict] = field(default_factory=dict)
 
     def traits(self, *, verbose: bool = False) -> Json:
@@ -113,6 +115,19 @@ class View:
         What only a device granted allows what that device sent to be used, and no more.
         """
         return verdict(self.world.policy, purpose, self.profile.choices, {})
+
+    def signals(self) -> Json:
+        """For which purposes data of the identifier that was asked for may be used, in the words
+        of Consent Mode and of banners."""
+        policy, said = self.world.policy, self.members[self.asked].node["signals"]
+        verdicts = {
+            name: verdict(policy, name, self.profile.choices, said) for name in policy.purposes
+        }
+        usable = {name for name, one in verdicts.items() if one.allowed}
+        return {
+            "consent_mode": preferences.consent_mode(policy, usable),
+            "category_preferences": preferences.category_preferences(policy, usable),
+        }
 
     def consent_records(self) -> list[Json]:
         """The newest of the history behind `consents`, newest first, with evidence opened."""
@@ -310,7 +325,7 @@ def view(world: World, one: Identifier | None, purpose: str) -> View:
     members = _members(world, profile)
     if idkey not in members:
         raise NotFound("not_found", "There is no profile with this identifier.")
-    return View(world, purpose, profile, members)
+    return View(world, purpose, profile, members, idkey)
 
 
 def limited(limit: str | None) -> int:

@@ -13,8 +13,9 @@ from itertools import chain, islice
 from typing import Any
 
 from candor import bundles, consents, outcomes, separation, traits
-from candor.consent import forbids, hear, hear_device, verdict
+from candor.consent import Mechanism, forbids, hear, hear_device, verdict
 from candor.credentials import Trust
+from candor.errors import Refused
 from candor.identifiers import Identifier
 from candor.identity import SEPARATED, Claim, Evidence, Graph, claim, event_hash, insist
 from candor.keyring import Fenced
@@ -25,6 +26,8 @@ from candor.world import World
 Json = dict[str, Any]
 HOMES = 100
 """In one part of a message."""
+RECORDED = "recorded"
+"""The outcome of a choice whose event is not stored besides."""
 
 
 class Unfinished(Exception):
@@ -239,8 +242,8 @@ class _Unification:
         self.more = more
         self.policy = world.policy
         self.graph = Graph(world)
-        self.said: dict[str, tuple[_Party, dict[str, list[int]]]] = {}
-        """What the events say of consent, for each device."""
+        self.said: dict[str, tuple[_Party, dict[str, list[int]], dict[str, Mechanism]]] = {}
+        """What the events say of consent, for each device, and how it was said."""
         self.allowing: dict[tuple[int, frozenset[str]], bool] = {}
         """By party and purposes, as long as nothing changes."""
         rules = self.policy.identifiers.items()
@@ -252,11 +255,12 @@ class _Unification:
         self._go_on()
         everyone = {one.key for party in self.parties for one in party.everyone}
         self.graph.load(everyone, {pair for party in self.parties for pair in party.pairs})
+        self._record_choices()  # a new registration lets in what comes with it
         for event in self.events:
-            if event.rule is None:
-                event.dropped = "not_in_policy"  # which may change while events wait
-            elif any(self._kept_out(one.key, event) for one in event.party.everyone):
+            if any(self._kept_out(one.key, event) for one in event.party.everyone):
                 event.dropped = "fenced"
+            elif event.rule is None:  # it may be a choice alone, or the policy changed meanwhile
+                event.dropped = RECORDED if "choice" in event.sent else "not_in_policy"
         self._hear_signals()
         self._heed_gpc()  # before anything is kept that it denies
         for event in self._remaining():
@@ -291,30 +295,69 @@ class _Unification:
         old = before is not None and event.sent["at"] // 1000 < before
         return old or self.graph.closed(idkey)
 
+    def _record_choices(self) -> None:
+        """What the person chose in the shop's own settings, as if it came by POST /consents.
+
+        Of a party's many choices only the latest grant and denial of a purpose can count, so these
+        are recorded, and the message's size does not decide how much there is to write.
+        """
+        latest: dict[tuple[int, str, bool], _Event] = {}
+        chosen = [event for event in self.events if "choice" in event.sent]
+        for event in sorted(chosen, key=lambda event: int(event.sent["at"])):
+            for purpose, granted in event.sent["consent"].items():
+                latest[id(event.party), purpose, granted] = event
+        for event in {id(event): event for event in latest.values()}.values():
+            party = event.party
+            if not any(self._kept_out(one.key, event) for one in party.also):
+                self._go_on()
+                event.also += [("choice_dropped", code) for code in self._choose(event)]
+                self.graph.load([one.key for one in party.claim.ids], party.pairs)
+
+    def _choose(self, event: _Event) -> list[str]:
+        """Record an event's choice; returns the codes of what of it does not count."""
+        sent, named = event.sent, self.policy.purposes
+        choice = consents.Choice(
+            ids=event.party.claim.ids,
+            purposes={p: given for p, given in sent["consent"].items() if p in named},
+            at=sent["at"] / 1000,
+            mechanism="preference_center",
+            evidence={"messageId": sent["id"]},
+            source=self.source["id"],
+            trust=event.party.trust,
+            mechanisms=sent.get("mechanisms", {}),
+        )
+        try:
+            return [note["code"] for note in consents.choose(self.world, choice)]
+        except Refused as refused:
+            return [refused.code]
+
     def _hear_signals(self) -> None:
         """Fold what the message's events say for each device."""
         self.said = {}
         self.allowing.clear()
         for event in self.events:
             choices = event.sent["consent"]
-            if not choices or event.dropped == "fenced":
+            if not choices or event.dropped == "fenced" or "choice" in event.sent:
                 continue
             party = event.party
             who = party.claim.device
             unproven = party.trust == "client" and self.policy.identifiers[who.type].known
             for purpose, granted in choices.items():
                 if not (granted and unproven):
-                    _, register = self.said.setdefault(who.key, (party, {}))
+                    _, register, by = self.said.setdefault(who.key, (party, {}, {}))
+                    before = register.get(purpose)
                     hear(register, purpose, event.sent["at"] // 1000, granted=granted)
+                    if register[purpose] != before:
+                        by[purpose] = event.sent.get("mechanisms", {}).get(purpose, "banner")
 
     def _record_signals(self) -> None:
         """At most one write per device, of the purposes that changed."""
-        for party, register in self.said.values():
+        for party, register, by in self.said.values():
 
-            def write(party: _Party = party, register: Any = register) -> None:
+            def write(party: _Party = party, register: Any = register, by: Any = by) -> None:
                 device, source = party.claim.device, self.source | {"trust": party.trust}
                 self.graph.ensure(device)
-                consents.record_signals(self.graph, device.key, register, source)
+                consents.record_signals(self.graph, device.key, register, source, by)
 
             with suppress(Fenced):
                 self._insist(write, [party.claim.device.key])
@@ -470,6 +513,8 @@ def _outcome(
     sent: Json, source: str, dropped: str, also: Iterable[tuple[str, str]] = ()
 ) -> Outcome:
     name = "(unnamed)" if sent.get("unnamed") else sent["name"]
+    if dropped == RECORDED:
+        return Outcome(sent["type"], name, source, RECORDED, also=tuple(also))
     outcome = "dropped" if dropped else "stored"
     return Outcome(sent["type"], name, source, outcome, dropped, tuple(also))
 
