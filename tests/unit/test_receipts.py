@@ -78,7 +78,9 @@ def test_it_tells_of_every_choice_from_the_first_to_the_last() -> None:
     assert state(shop, "marketing") == "dpv:ConsentGiven"
     shop.choose(ANN, {"marketing": False}, ago=100)
     assert state(shop, "marketing") == "dpv:ConsentWithdrawn"
-    assert history(shop, "marketing") == ["Refused", "Given", "Withdrawn"]
+    shop.choose(ANN, {"marketing": False}, ago=50)
+    assert state(shop, "marketing") == "dpv:ConsentWithdrawn", "it was, whoever says it again"
+    assert history(shop, "marketing") == ["Refused", "Given", "Withdrawn", "Withdrawn"]
     assert history(shop, "profiling") == []
 
 
@@ -109,17 +111,28 @@ def test_a_device_withdraws_what_it_granted_and_refuses_what_another_did() -> No
     shop = ann()
     others = {"userId": "42", "anonymousId": "other"}
     shop.send(CRM, sent("identify", "j", 8000, **others))
-    for device, ago, granted in (
+    said = [
         ("d-can", 900, True),
         ("other", 600, False),
+        ("other", 450, True),
         ("d-can", 300, False),
-    ):
+    ]
+    for device, ago, granted in said:
         context = says(analytics=granted)
         shop.send(WEB, sent("page", f"{device}{ago}", ago, anonymousId=device, context=context))
-    assert history(shop, "analytics") == ["Given", "Refused", "Withdrawn"]
+    assert history(shop, "analytics") == ["Given", "Refused", "Given", "Withdrawn"]
     assert {one["dpv:hasScope"]["rdf:value"] for one in events(shop, "analytics")} == {
         "what this device sends"
     }
+
+
+def test_a_choice_that_names_two_identifiers_is_told_once() -> None:
+    shop = ann()
+    for granted, ago in ((True, 300), (False, 200)):
+        shop.choose((ANN, "anonymous_id:d-can"), {"marketing": granted}, ago=ago)
+    rows = [row for row in shop.rows.held("graph") if row["sk"].startswith("CONSENT#")]
+    assert len(rows) == 3, "the denial is on record at both"
+    assert history(shop, "marketing") == ["Given", "Withdrawn"]
 
 
 def test_a_denial_by_the_person_withdraws_what_a_device_granted() -> None:
@@ -370,6 +383,18 @@ def test_every_bit_of_its_signature_counts() -> None:
         for bit in range(7):
             new = text[:place] + chr(ord(old) ^ 1 << bit) + text[place + 1 :]
             assert not signature.verify(SIGNED | {"signature": new}, KEY).good, (place, bit)
+
+
+def test_a_signature_is_written_in_one_way() -> None:
+    signed = issued(SHOP, "marketing")
+    while not signed["signature"].endswith("="):  # as two of three lengths do
+        signed = issued(SHOP, "marketing")
+    text = signed["signature"].rstrip("=")
+    padding = signed["signature"].removeprefix(text)
+    again = text[:-1] + chr(ord(text[-1]) + 1) + padding
+    assert base64.b64decode(again, validate=True) == base64.b64decode(signed["signature"])
+    assert signature.verify(signed, KEY).good
+    assert signature.verify(signed | {"signature": again}, KEY).finding == "malformed"
 
 
 FILE = json.dumps(SIGNED, indent=1).encode()

@@ -153,28 +153,33 @@ def _record(policy: Policy, subject: str, purpose: str, state: Json, said: list[
 
 
 def _by_purpose(view: View) -> dict[str, list[Row]]:
-    """Every consent record of the person, oldest first, each with the idkey it stands under."""
-    found: dict[str, list[Row]] = {}
-    for idkey, row in records(view.world, list(view.members)):
-        found.setdefault(row["purpose"], []).append(row | {"idkey": idkey})
-    for rows in found.values():
-        rows.sort(key=lambda row: (row["sk"], row["idkey"]))
-    return found
+    """Every choice on record, oldest first, each once with the idkey that it stands under."""
+    said = [row | {"idkey": idkey} for idkey, row in records(view.world, list(view.members))]
+    found: dict[str, dict[tuple[object, ...], Row]] = {}
+    for row in sorted(said, key=lambda row: (row["sk"], row["idkey"])):
+        found.setdefault(row["purpose"], {}).setdefault(_name(row), row)
+    return {purpose: list(rows.values()) for purpose, rows in found.items()}
+
+
+def _name(row: Row) -> tuple[object, ...]:
+    """Tells a choice from all others. One that named several identifiers is on record under each,
+    and is one choice where it binds the person."""
+    place = "" if row["binds"] == "profile" else row["idkey"]
+    return (place, *(row[name] for name in ("at", "granted", "mechanism", "source")))
 
 
 def _history(basis: str, said: Iterable[Row]) -> Iterator[Json]:
-    """Choices as events. A denial withdraws where something that it reaches was granted before it,
-    and refuses where nothing was."""
-    standing: set[str] = set()
+    """Choices as events. A denial withdraws where something that it reaches was ever granted
+    before it, and refuses where nothing was; said again it says the same."""
+    granted: set[str] = set()
     for row in said:
         everything = row["binds"] == "profile"
         place = "profile" if everything else row["idkey"]
         if row["granted"]:
-            standing.add(place)
+            granted.add(place)
             kind = "dpv:ConsentGiven"
         else:
-            reached = set(standing) if everything else standing & {place}
-            standing -= reached
+            reached = granted if everything else granted & {place}
             kind = "dpv:ConsentWithdrawn" if reached else "dpv:ConsentRefused"
         if basis != "consent":
             kind = STATES[basis]["granted" if row["granted"] else "denied"]
