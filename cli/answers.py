@@ -349,6 +349,14 @@ class Certificate(BaseModel):
     key_id: str
 
 
+class ConsentReceipt(Certificate):
+    """`document` is JSON-LD as text; its UTF-8 bytes' SHA-256 is what is signed."""
+
+    key_sha256: Annotated[
+        str, Field(description="of the public key (DER): which one to check with")
+    ]
+
+
 class Request(BaseModel):
     id: str
     type: str

@@ -52,6 +52,13 @@ class Api:
         """A call that takes no key."""
         return self._call("GET", path, {}, None)
 
+    def page(self, path: str) -> str:
+        """What anyone may read there that is no JSON."""
+        status, data, _ = self._ask("GET", path, {}, None)
+        if status != 200:
+            understood(status, data)
+        return data.decode(errors="replace")
+
     def staff(
         self,
         role: Role,
@@ -79,6 +86,12 @@ class Api:
         return str(found)
 
     def _call(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
+        return understood(*self._ask(method, path, headers, body))
+
+    def _ask(
+        self, method: str, path: str, headers: dict[str, str], body: Any
+    ) -> tuple[int, bytes, str]:
+        """Status, body and Retry-After of the answer. Raises Problem where there is none."""
         if body is not None:
             headers = headers | {"Content-Type": "application/json"}
         try:
@@ -98,7 +111,7 @@ class Api:
                 f"The API at {self.stack['api_url']} {what}.",
                 "Run `make up`: it starts what does not run. `candor status` shows what does.",
             ) from None
-        return understood(answer.status, answer.data, answer.headers.get("Retry-After", ""))
+        return answer.status, answer.data, answer.headers.get("Retry-After", "")
 
 
 def understood(status: int, data: bytes, retry_after: str = "") -> dict[str, Any]:

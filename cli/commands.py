@@ -15,6 +15,7 @@ STEWARDS = ("dpo", "steward")
 SHARED = ("shared_device", "shared_address", "test_value", "other")
 TAIL = "Show what becomes of each event, live (emulators only); --json: a document a line."
 IMPORT = "Send the events of a file, or its rows as events; goes on where it stopped."
+VERIFY = "Check a receipt, offline. Answers 0 valid, 3 altered, 4 of another key, 5 malformed."
 MODES = ("erase", "erase_and_suppress")
 
 
@@ -183,6 +184,25 @@ def parser() -> argparse.ArgumentParser:
     set_ = action(consent, "set", "Record a person's choices, as the shop's server.", "consent")
     set_.add_argument("identifier", help="user_id:… or anonymous_id:…")
     set_.add_argument("choices", nargs="+", metavar="PURPOSE=granted|denied")
+
+    receipt = family("receipt", "Signed receipts of what a person chose.")
+    download = action(receipt, "download", "Save a receipt to hand to the person.", "receipt")
+    download.add_argument("identifier", help="type and value, like user_id:42")
+    download.add_argument("--only", metavar="PURPOSE", help="of one purpose (default: of all)")
+    download.add_argument(
+        "--out", metavar="FILE", type=Path, help="default: consent-receipt-ID.json, here"
+    )
+    download.add_argument(
+        "--purpose",
+        default="privacy_rights",
+        help="why you read it: one that sees everything (default: privacy_rights)",
+    )
+    verify = action(receipt, "verify", VERIFY, "receipt")
+    verify.add_argument("file", metavar="FILE", type=Path)
+    verify.add_argument(
+        "--key", metavar="KEY.pem", type=Path, required=True, help="the issuer's public key"
+    )
+    action(receipt, "key", "Tell the public key that checks a stack's receipts.", "receipt")
 
     dlq = family("dlq", "Messages that failed for good.")
     action(dlq, "list", "Show what waits in the dead-letter queues, and why.", "dlq")

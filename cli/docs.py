@@ -182,8 +182,8 @@ def curl(document: Json, call: str, operation: Json) -> str:
         parts.append('-u "$WRITE_KEY:"')
     elif "token" in ways:
         parts.append('-H "Authorization: Bearer $TOKEN"')
-    if "X-Purpose" in {one["name"] for one in parameters}:
-        parts.append('-H "X-Purpose: service"')
+    reasons = [one.get("example", "service") for one in parameters if one["name"] == "X-Purpose"]
+    parts += [f'-H "X-Purpose: {reason}"' for reason in reasons]
     if "requestBody" in operation:
         ((media, content),) = operation["requestBody"]["content"].items()
         body = json.dumps(content["example"], indent=2, ensure_ascii=False)

@@ -102,6 +102,10 @@ CALLS: dict[Operation, Call] = {
     api.show_policy: Call({200: answers.Policy}, keys=ANYBODY, fails=(), page=True),
     api.describe: Call({200: answers.Document}, keys=ANYBODY, fails=()),
     api.explain: Call({200: "text/html"}, keys=ANYBODY, fails=()),
+    api.receipt: Call(
+        {200: answers.ConsentReceipt}, None, ("whole", "only"), fails=(403, 404), right="read"
+    ),
+    api.tell_key: Call({200: "text/plain"}, keys=ANYBODY, fails=()),
     api.count: Call({200: answers.Outcomes}, right="outcomes"),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
     api.why: Call({200: answers.Why}, None, ("purpose", "a", "b"), fails=(403, 404), right="read"),
@@ -185,6 +189,19 @@ PARAMETERS: dict[str, Json] = {
         "name": "X-Purpose",
         "in": "header",
         "description": "Why this is read; without it, the token's first purpose",
+        "schema": {"type": "string"},
+    },
+    "whole": {
+        "name": "X-Purpose",
+        "in": "header",
+        "description": "Why this is read: a purpose that sees everything",
+        "schema": {"type": "string"},
+        "example": "privacy_rights",
+    },
+    "only": {
+        "name": "purpose",
+        "in": "query",
+        "description": "The one purpose to tell of; without it, all that can be chosen",
         "schema": {"type": "string"},
     },
     "limit": {"name": "limit", "in": "query", "schema": LIMIT | {"default": profiles.LISTED}},

@@ -201,6 +201,28 @@ def _tell(
     )
 
 
+def receipt(request: Request) -> Answer:
+    """Hand out a signed receipt of a person's choices, which anybody can check offline."""
+    from candor import receipts
+
+    principal = _reader(request)
+    purpose = principal.purpose(request.headers.get("x-purpose"))
+    one = _identifier(request.path["identifier"])
+    _tell(principal, "profile.read.receipt", *([one] if one else []), purpose=purpose)
+    view = profiles.view(wiring.world, one, purpose)
+    subject = wiring.identifiers.pseudonym(one.key) if one else ""  # whom nobody has a view of
+    chosen = request.query.get("purpose")
+    return Answer({**receipts.issue(view, subject, wiring.signer, chosen)})
+
+
+def tell_key(_: Request) -> Answer:
+    """Tell the public key that checks receipts, certificates and checkpoints, as PEM."""
+    from candor.signatures import pem
+
+    headers = pages.CACHE | {"Content-Type": "text/plain; charset=us-ascii"}
+    return Answer(pem(wiring.signer.public_key()), headers=headers)
+
+
 def count(request: Request) -> Answer:
     """What became of the events of each source in the last week, by day, and unknown names."""
     wiring.credentials.principal(request.headers).needs("outcomes")
@@ -274,6 +296,7 @@ READS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
 ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | {
     ("POST", "/profiles/query"): query,
     ("GET", "/profiles/{identifier}/why"): why,
+    ("GET", "/profiles/{identifier}/consents/receipt"): receipt,
     ("POST", "/profiles/{identifier}/unlink"): unlink,
     ("POST", "/profiles/{identifier}/relink"): relink,
     ("POST", "/profiles/{identifier}/quarantine"): quarantine,
@@ -282,6 +305,7 @@ ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | 
     ("GET", "/outcomes"): count,
     ("POST", "/consents"): choose,
     ("GET", "/policy"): show_policy,
+    ("GET", "/signing-key"): tell_key,
     ("GET", "/openapi.json"): describe,
     ("GET", "/docs"): explain,
 }

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from cli import certificate
+from cli import signature
 from cli.api import Api, profile_path
 from cli.privacy import ENDED
 from tests.emulator.canaries import Canaries
@@ -283,9 +283,9 @@ def test_a_certificate_is_signed_and_says_what_was_done(
     events = 0
     for request in erased.requests:
         signed = request["certificate"]
-        assert certificate.verify(signed, public_key).good is True
+        assert signature.verify(signed, public_key).good is True
         forged = signed | {"document": signed["document"].replace('"left": 0', '"left": 1')}
-        assert certificate.verify(forged, public_key).good is False
+        assert signature.verify(forged, public_key).good is False
         document = json.loads(signed["document"])
         shredded |= set(document["shredded_key_ids"])
         stores = {one["store"]: one for one in document["stores"]}

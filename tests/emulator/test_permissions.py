@@ -90,6 +90,10 @@ def sign(client: Client, outputs: Outputs) -> None:
     )
 
 
+def public_key(client: Client, outputs: Outputs) -> None:
+    client("kms").get_public_key(KeyId=outputs["SigningKeyArn"])
+
+
 ALONE: dict[str, tuple[Action, set[str]]] = {
     "reads of identifier keys": (
         table("Keys", "get_item"),
@@ -132,7 +136,8 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
     "takes messages of dropped files": (receive("DropQueue"), {"Collect"}),
     "takes queued events": (receive("EventsQueue"), {"Unify"}),
     "takes dead letters": (receive("EventsDlq"), set()),
-    "signs": (sign, {"Erase", "Audit"}),
+    "signs": (sign, {"Api", "Erase", "Audit"}),
+    "tells the public key": (public_key, {"Api"}),
 }
 """What to try, and the functions that may."""
 

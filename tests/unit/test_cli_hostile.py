@@ -11,10 +11,10 @@ from rich.console import Console
 
 from cli import demo, journey, privacy, show, tail
 from cli.api import Api
-from cli.certificate import Verdict
 from cli.main import main
 from cli.problem import Problem
 from cli.screen import Screen
+from cli.signature import Verdict
 from cli.status import picture
 from cli.target import load_stack
 
@@ -131,7 +131,7 @@ def a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     (tmp_path / "stack.json").write_text(json.dumps(stack))
     monkeypatch.setattr(load_stack, "__defaults__", (tmp_path,))
-    monkeypatch.setattr(privacy, "check", lambda *_: Verdict(True, EVIL))
+    monkeypatch.setattr(privacy, "check", lambda *_: Verdict("valid", EVIL))
     monkeypatch.delenv("CANDOR_PORT", raising=False)
     monkeypatch.setenv("COLUMNS", "400")
 

@@ -83,6 +83,9 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "identity release anonymous_id:till",
         "identity stats --json",
         "identity picture user_id:1 --svg graph.svg",
+        "receipt download user_id:1 --only marketing --out it.json --purpose privacy_rights",
+        "receipt verify it.json --key key.pem",
+        "receipt key",
         "dlq list --json",
         "dlq redrive audit --limit 5 --dry-run --wait 0",
         "privacy status",
@@ -253,7 +256,7 @@ def test_an_id_never_becomes_another_path(
     assert "is not an id" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["profile show 42", "privacy erase 42"])
+@pytest.mark.parametrize("words", ["profile show 42", "privacy erase 42", "receipt download 42"])
 def test_a_typo_is_said_before_anything_is_begun(
     words: str, local_stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console, RenderableType
 
-from cli import certificate, show, tail
+from cli import certificate, show, signature, tail
 from cli.status import picture
 
 PROFILE: dict[str, Any] = {
@@ -110,17 +110,17 @@ def test_a_certificate_is_checked_and_a_changed_one_is_found() -> None:
     content = {"subject": "x", "deleted": 7}
     signed = json.dumps(content, indent=1)
     digest = hashlib.sha256(signed.encode()).digest()
-    signature = key.sign(digest, ec.ECDSA(hashes.SHA256()))
+    made = key.sign(digest, ec.ECDSA(hashes.SHA256()))
     found = {
         "document": signed,
-        "signature": base64.b64encode(signature).decode(),
+        "signature": base64.b64encode(made).decode(),
         "key_id": "k",
     }
-    assert certificate.verify(found, public).good is True
+    assert signature.verify(found, public).good is True
     assert certificate.document_of(found) == content
     found["document"] = signed.replace("7", "8")
-    assert certificate.verify(found, public).good is False
-    assert certificate.verify(found | {"signature": "?"}, public).good is False
+    assert signature.verify(found, public).good is False
+    assert signature.verify(found | {"signature": "?"}, public).good is False
 
 
 def test_tail_tells_outcomes_and_nothing_else() -> None:

@@ -120,6 +120,20 @@ def test_answers_to_readers_are_as_described(call: Caller) -> None:
     call("GET", "/profiles/user_id:42", status=401)
 
 
+def test_receipts_and_the_key_for_them_are_as_described(call: Caller) -> None:
+    shop, reader = call.served.shop, call.served.token("dpo")
+    shop.send(CRM, order("o", userId="42"))
+    path = "/profiles/user_id:42/consents/receipt"
+    for query in ({}, {"purpose": "marketing"}):
+        told = call("GET", path, key=reader, purpose="privacy_rights", query=query)
+        assert told.keys() == {"document", "signature", "key_id", "key_sha256"}
+    call("GET", path, key=reader, purpose="marketing", status=403)
+    call("GET", path, key=reader, purpose="privacy_rights", query={"purpose": "x"}, status=400)
+    call("GET", path.replace("42", "43"), key=reader, purpose="privacy_rights", status=404)
+    call("GET", path, status=401)
+    assert call("GET", "/signing-key").startswith("-----BEGIN PUBLIC KEY-----")
+
+
 def test_answers_to_browsers_are_as_described(call: Caller) -> None:
     call("GET", f"/projects/{call.served.write_key('client')}/settings")
     call("GET", f"/projects/{call.served.write_key('server')}/settings", status=404)

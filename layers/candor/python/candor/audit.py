@@ -5,7 +5,6 @@ signed checkpoint in a bucket that nobody can overwrite says how far the chain h
 name people by pseudonyms that only the HMAC secret relates to identifiers.
 """
 
-import base64
 import hashlib
 import json
 import secrets
@@ -14,6 +13,7 @@ from typing import Any
 
 from candor.policy import Policy
 from candor.ports import ABSENT, Key, Objects, Put, Queue, Row, Rows, Signer
+from candor.signatures import signed
 
 LOG = "main"
 GENESIS = "0" * 64
@@ -101,11 +101,8 @@ def checkpoint(rows: Rows, objects: Objects, signer: Signer, now: float) -> str 
     if last is None:
         return None
     told = {"log": LOG, "seq": int(last["sk"]), "hash": last["hash"], "at": int(now)}
-    document = json.dumps(told)
-    signature = base64.b64encode(signer.sign(hashlib.sha256(document.encode()).digest())).decode()
-    signed = {"document": document, "signature": signature, "key_id": signer.key_id}
     name = f"checkpoints/{last['sk']}.json"
-    objects.put(name, json.dumps(signed).encode())
+    objects.put(name, json.dumps(signed(json.dumps(told), signer)).encode())
     return name
 
 

@@ -4,8 +4,6 @@ The request item is written first, then the profile is closed, then every member
 each step repeats safely, and `sweep` takes up what stopped between two of them.
 """
 
-import base64
-import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -37,6 +35,7 @@ from candor.ports import (
 )
 from candor.sealing import Vault, new_salt
 from candor.separation import quarantine_key, separation_key
+from candor.signatures import signed
 from candor.withdrawal import mark_key
 
 Json = dict[str, Any]
@@ -269,12 +268,7 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
         },
         indent=1,
     )
-    signature = signer.sign(digest(document))
-    certificate = {
-        "document": document,
-        "signature": base64.b64encode(signature).decode(),
-        "key_id": signer.key_id,
-    }
+    certificate = signed(document, signer)
     work.rows.update(
         Update(
             _key(id_),
@@ -296,11 +290,6 @@ def fail(work: Erasure, id_: str) -> None:
     if row["status"] in ACTIVE:
         change = Update(_key(id_), set={"status": "partial"}, when={"status": row["status"]})
         work.rows.update(change)
-
-
-def digest(document: str) -> bytes:
-    """What a certificate's signature is over: the SHA-256 of the document's UTF-8 bytes."""
-    return hashlib.sha256(document.encode()).digest()
 
 
 def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:

@@ -17,6 +17,7 @@ class KmsSigner:
     def __init__(self, client: KMSClient, key_id: str) -> None:
         self._client = client
         self.key_id = key_id
+        self._public: bytes | None = None
 
     def sign(self, message: bytes) -> bytes:
         check_signable(message)
@@ -31,5 +32,7 @@ class KmsSigner:
         return answer["Signature"]
 
     def public_key(self) -> bytes:
-        with errors_translated():
-            return self._client.get_public_key(KeyId=self.key_id)["PublicKey"]
+        if self._public is None:  # it never changes: such a key is not rotated
+            with errors_translated():
+                self._public = self._client.get_public_key(KeyId=self.key_id)["PublicKey"]
+        return self._public
