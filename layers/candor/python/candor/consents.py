@@ -26,7 +26,7 @@ from candor.identity import (
     node_key,
     profile_key,
 )
-from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Update
+from candor.ports import ABSENT, PRESENT, Conflict, Key, Row, Update
 from candor.world import World
 
 Note = dict[str, Any]
@@ -47,6 +47,9 @@ class Choice:
     evidence: Mapping[str, Any]
     source: str
     trust: Trust
+    language: str | None = None
+    """Of the text that the person was shown, as BCP 47 writes it."""
+    text_version: str | None = None
 
 
 def record_signals(
@@ -104,6 +107,8 @@ def choose(world: World, choice: Choice) -> list[Note]:
     with suppress(keyring.Fenced):
         insist(lambda: _resolve(graph, choice, made), lambda: graph.load(keys, pairs))
         _record_all(graph, choice, made, proven=proven)
+        # Who chooses is there, and what they chose does not end before they have been away long.
+        insist(lambda: graph.seen(keys), lambda: graph.load(keys, pairs))
     return notes
 
 
@@ -181,7 +186,7 @@ def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
             yield idkey, row
 
 
-def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Put]:
+def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Update]:
     """Records of denials (purpose to epoch seconds) that a part of a split profile takes along."""
     told = [
         {
@@ -259,7 +264,7 @@ def _bind_device(graph: Graph, one: Identifier, choice: Choice, purposes: set[st
 
 
 def _write_signals(
-    graph: Graph, idkey: str, folded: dict[str, list[int]], records: list[Put]
+    graph: Graph, idkey: str, folded: dict[str, list[int]], records: list[Update]
 ) -> None:
     node = graph.nodes[idkey]
     graph.rows.commit(
@@ -274,6 +279,7 @@ def _write_signals(
 
 
 def _told(choice: Choice, purpose: str, binds: str) -> Row:
+    shown = {"language": choice.language, "text_version": choice.text_version}
     return {
         "purpose": purpose,
         "granted": choice.purposes[purpose],
@@ -282,11 +288,11 @@ def _told(choice: Choice, purpose: str, binds: str) -> Row:
         "trust": choice.trust,
         "mechanism": choice.mechanism,
         "binds": binds,
-    }
+    } | {name: text for name, text in shown.items() if text}
 
 
-def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {}) -> Put:
-    """One record; the same choice told twice is the same row."""
+def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {}) -> Update:
+    """One record; the same choice told twice is the same row, as it was the first time."""
     content = json.dumps([told, dict(evidence)], sort_keys=True)
     salt = graph.keys[idkey].salt or b""
     # Keyed, so that nobody can guess evidence from its digest once the key is gone.
@@ -296,4 +302,4 @@ def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {
     row = told | {"received": int(graph.now), "policy": graph.policy.hash, "due": due, "ttl": due}
     if evidence and salt:
         row["evidence"] = graph.world.vault.seal(salt, dict(evidence), f"{key.pk}/{key.sk}")
-    return Put(key, row)
+    return Update(key, once=row)
