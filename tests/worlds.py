@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from candor import archive, collection, consents, erasure, unification
-from candor.consent import Mechanism
+from candor import archive, collection, consents, erasure, history, unification
+from candor.consent import Mechanism, verdict
 from candor.credentials import Source
 from candor.identifiers import Identifier, Identifiers
 from candor.identity import MOST_MEMBERS
@@ -128,7 +128,8 @@ class Shop:
         ago: float = 0,
         mechanism: Mechanism = "preference_center",
         evidence: Json | None = None,
-        **shown: str,
+        language: str | None = None,
+        text_version: str | None = None,
     ) -> list[consents.Note]:
         names = (who,) if isinstance(who, str) else who
         choice = consents.Choice(
@@ -139,7 +140,8 @@ class Shop:
             evidence=evidence or {},
             source=source.id,
             trust=source.trust,
-            **shown,
+            language=language,
+            text_version=text_version,
         )
         return consents.choose(self.world, choice)
 
@@ -273,6 +275,27 @@ def unproven(shop: Shop) -> list[str]:
                 wrong.append(f"signals are {nodes[idkey]['signals']}, by records {said}")
         if chosen != profile["choices"]:
             wrong.append(f"choices are {profile['choices']}, by records {chosen}")
+        wrong += _misexplained(shop, profile, nodes, told)
+    return wrong
+
+
+def _misexplained(
+    shop: Shop, profile: Row, nodes: dict[str, Row], told: dict[str, list[Row]]
+) -> list[str]:
+    """Where the records explain what holds now otherwise than the registers decide it."""
+    first = {idkey: nodes[idkey]["first"] for idkey in profile["members"]}
+    records = [(idkey, row) for idkey in first for row in told[idkey]]
+    now, choices, wrong = int(shop.clock()), profile["choices"], []
+    for purpose in shop.policy.purposes:
+        account = history.account(shop.policy, purpose, now, records, first)
+        for idkey, found in account.identifiers.items():
+            if found != verdict(shop.policy, purpose, choices, nodes[idkey]["signals"]):
+                wrong.append(f"{purpose} is explained as {found}")
+        stands = [row for _, row, why in account.records if not why]
+        if any(row["purpose"] in choices for _, row in records if row["purpose"] == purpose):
+            basis = shop.policy.purposes[purpose].basis
+            if not stands and basis == "consent":
+                wrong.append(f"nothing decides on {purpose}")
     return wrong
 
 
