@@ -286,8 +286,57 @@ class ConsentRecord(BaseModel):
     received: Seconds
     policy: str
     identifier: Named
+    language: Annotated[str, Field(description="of the text that was shown, BCP 47")] = ""
+    text_version: str = ""
     evidence: Json | None = None
     guardian: bool = False
+
+
+class Decision(BaseModel):
+    """Whether data may be used, why, and what would change that."""
+
+    allowed: bool
+    because: str
+    fix: str
+
+
+class DeviceDecision(Decision):
+    identifier: Named
+
+
+class ExplainedRecord(BaseModel):
+    """A consent record in words, and whether it decides."""
+
+    said: str
+    decides: bool
+    because: str
+    granted: bool
+    at: Seconds
+    received: Seconds
+    mechanism: Mechanism
+    source: str
+    trust: Trust
+    binds: Literal["device", "profile"]
+    policy: str
+    language: str = ""
+    text_version: str = ""
+    identifier: Named
+
+
+class RegisterState(BaseModel):
+    denied: Seconds | None
+    granted: Seconds | None
+
+
+class Difference(BaseModel):
+    """Of an identifier's signals or, without one, of what the person chose."""
+
+    identifier: Named | None
+    purpose: str
+    register_: Annotated[RegisterState | None, Field(alias="register")]
+    records: RegisterState | None
+    becomes: RegisterState | None
+    because: str
 
 
 class Profile(Read):
@@ -326,6 +375,25 @@ class Consents(Page[ConsentRecord]):
     minor: Annotated[bool, Field(description="marked as under the policy's age")]
     consent_mode: dict[ConsentType, Literal["granted", "denied"]]
     category_preferences: dict[str, bool]
+
+
+class ExplainedConsent(Read, Decision, Page[ExplainedRecord]):
+    """What was known at a time, oldest first, and what followed for data that no device's own
+    signal speaks for; for what a device sent, its own entry."""
+
+    about: str
+    at: Seconds
+    basis: Basis | None
+    policy: Annotated[str, Field(description="the policy by which this is judged: today's")]
+    devices: list[DeviceDecision]
+    left_out: Annotated[int, Field(description="older records that are not told one by one")]
+    later: Annotated[int, Field(description="records of that time which came only after it")]
+
+
+class Rebuilt(Read):
+    success: Literal[True]
+    dry_run: bool
+    differences: list[Difference]
 
 
 class Receipt(BaseModel):

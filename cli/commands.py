@@ -184,6 +184,33 @@ def parser() -> argparse.ArgumentParser:
     set_ = action(consent, "set", "Record a person's choices, as the shop's server.", "consent")
     set_.add_argument("identifier", help="user_id:… or anonymous_id:…")
     set_.add_argument("choices", nargs="+", metavar="PURPOSE=granted|denied")
+    set_.add_argument("--language", metavar="TAG", help="of the text they were shown, like de-DE")
+    set_.add_argument("--text-version", metavar="NAME", help="of the text they were shown")
+    explain = action(
+        consent, "explain", "Explain which records decided on a purpose, as of a time.", "consent"
+    )
+    explain.add_argument("identifier", help="type and value, like user_id:42")
+    explain.add_argument("about", metavar="PURPOSE", help="the purpose that is explained")
+    explain.add_argument(
+        "--at",
+        metavar="TIME",
+        help="like 2026-03-31T12:00Z; of a day its beginning, UTC (default: now)",
+    )
+    explain.add_argument("--as", dest="role", choices=READERS, default="dpo", help="default: dpo")
+    rebuild = action(
+        consent, "rebuild", "Hold consent registers against their records, and mend.", "consent"
+    )
+    rebuild.add_argument("identifier", nargs="?", help="type and value, like user_id:42")
+    rebuild.add_argument(
+        "--file", metavar="FILE", help="of many: an identifier a line; - is standard input"
+    )
+    rebuild.add_argument(
+        "--from", dest="begin", type=int, default=1, metavar="LINE", help="go on at this line"
+    )
+    rebuild.add_argument("--dry-run", action="store_true", help="only show what differs")
+    rebuild.set_defaults(role="dpo")
+    for one in (explain, rebuild):
+        one.add_argument("--purpose", help="why you read it (default: the token's first purpose)")
 
     receipt = family("receipt", "Signed receipts of what a person chose.")
     download = action(receipt, "download", "Save a receipt to hand to the person.", "receipt")

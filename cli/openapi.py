@@ -109,6 +109,21 @@ CALLS: dict[Operation, Call] = {
     api.count: Call({200: answers.Outcomes}, right="outcomes"),
     api.query: read(answers.Profile, *WHOLE, body=bodies.Query),
     api.why: Call({200: answers.Why}, None, ("purpose", "a", "b"), fails=(403, 404), right="read"),
+    api.explain_consent: Call(
+        {200: answers.ExplainedConsent},
+        None,
+        ("purpose", "about", "at"),
+        fails=(403, 404),
+        right="read",
+    ),
+    api.rebuild: Call(
+        {200: answers.Rebuilt},
+        bodies.Rebuild,
+        ("purpose",),
+        fails=(403, 404),
+        right="consent",
+        example={"dry_run": True},
+    ),
     api.unlink: Call(
         {200: answers.Unlinked},
         bodies.Unlink,
@@ -140,6 +155,8 @@ CALLS: dict[Operation, Call] = {
             "anonymousId": "ann-before",
             "purposes": {"marketing": True, "analytics": False},
             "mechanism": "preference_center",
+            "language": "de-DE",
+            "text_version": "2026-03",
         },
     ),
     privacy.request_erasure: Call(
@@ -241,6 +258,20 @@ PARAMETERS: dict[str, Json] = {
             "example": example,
         }
         for name, example in (("a", "user_id:42"), ("b", "anonymous_id:ann-before"))
+    },
+    "about": {
+        "name": "purpose",
+        "in": "query",
+        "required": True,
+        "description": "The purpose that is explained",
+        "schema": {"type": "string"},
+        "example": "marketing",
+    },
+    "at": {
+        "name": "at",
+        "in": "query",
+        "description": "As of when, as ISO 8601 with a zone; without it, now",
+        "schema": {"type": "string", "format": "date-time"},
     },
     "verbose": {
         "name": "verbose",

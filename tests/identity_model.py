@@ -63,13 +63,42 @@ class Model:
 
     # What happens
 
-    def event(self, trust: str, ids: Iterable[str]) -> None:
-        """An event that names these identifiers arrives."""
+    def event(
+        self, trust: str, ids: Iterable[str], *, says: bool = False, gpc: bool = False
+    ) -> None:
+        """An event that names these identifiers arrives; it may say something of consent."""
+        ranked, home, device = self._claim(trust, ids)
+        others = [who for who in ranked if who != home]
+        if gpc:
+            self._ensure(device)
+        self._resolve(home, others, trust)
+        self._heal(ranked, home, others, trust)
+        if says:
+            self._ensure(device)
+
+    def choice(self, trust: str, ids: Iterable[str], *, granted: bool, denied: bool) -> None:
+        """An explicit choice is recorded: a denial for everybody it names, a grant for one."""
+        ranked, home, device = self._claim(trust, ids)
+        self._resolve(home, [who for who in ranked if who != home], trust)
+        person = next(filter(self.known, ranked), None)
+        for who in ranked if denied else ():
+            self._ensure(who)
+        if granted:
+            self._ensure(person if person and trust != "client" else device)
+
+    def _claim(self, trust: str, ids: Iterable[str]) -> tuple[list[str], str, str]:
+        """The identifiers by strength, the home, and the device whose consent is told."""
         ranked = sorted(set(ids), key=self.strength)
         devices = [who for who in ranked if not self.known(who)]
         home = devices[0] if trust == "client" and devices else ranked[0]
-        others = [who for who in ranked if who != home]
-        self._resolve(home, others, trust)
+        return ranked, home, devices[0] if devices else home
+
+    def _ensure(self, who: str) -> None:
+        """What is recorded of somebody gives them a place, by themselves if they have none."""
+        if self.person(who) is None:
+            self.people.append({who})
+
+    def _heal(self, ranked: list[str], home: str, others: list[str], trust: str) -> None:
         if shared := [who for who in ranked if self.is_shared(who)]:
             for who in shared:
                 self.quarantine(who)

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from candor import archive, collection, consents, erasure, unification
-from candor.consent import Mechanism
+from candor import archive, collection, consents, erasure, history, unification
+from candor.consent import Mechanism, verdict
 from candor.credentials import Source
 from candor.identifiers import Identifier, Identifiers
 from candor.identity import EVERYBODY, MOST_MEMBERS
@@ -97,12 +97,14 @@ class Shop:
         assert one is not None
         return one
 
-    def message(self, source: Source, *events: Json, keep_unnamed: bool = False) -> Json:
+    def message(
+        self, source: Source, *events: Json, keep_unnamed: bool = False, gpc: bool = False
+    ) -> Json:
         """What collection puts into the queue, as it comes out of it."""
         now = self.clock()
         body = {"batch": list(events)}
         collected = collection.collect(
-            body, "batch", self.policy, now, keep_unnamed=keep_unnamed, sender=source
+            body, "batch", self.policy, now, keep_unnamed=keep_unnamed, sender=source, gpc=gpc
         )
         assert not collected.refused, collected.refused
         message = collection.message(collected, body, source, now)
@@ -128,6 +130,8 @@ class Shop:
         evidence: Json | None = None,
         guardian: bool = False,
         minor: bool | None = None,
+        language: str | None = None,
+        text_version: str | None = None,
     ) -> list[consents.Note]:
         names = (who,) if isinstance(who, str) else who
         choice = consents.Choice(
@@ -140,6 +144,8 @@ class Shop:
             trust=source.trust,
             guardian=guardian,
             minor=minor,
+            language=language,
+            text_version=text_version,
         )
         return consents.choose(self.world, choice)
 
@@ -254,6 +260,61 @@ def _too_much(shop: Shop, profile: Row, living: Row) -> Iterator[str]:
         kept = profile.get("apart", {}).get(idkey, ())
         if living.keys() & set(kept) or (EVERYBODY in kept and len(living) > 1):
             yield "a profile holds who is to be apart"
+
+
+def unproven(shop: Shop) -> list[str]:
+    """Where a consent register is not what the records of its profile give: folded here anew, so
+    that it is held against the code and not against itself. A sound world answers []."""
+    rows = shop.rows.held(GRAPH)
+    nodes = {row["pk"][2:]: row for row in rows if row["sk"] == "NODE"}
+    told: dict[str, list[Row]] = {idkey: [] for idkey in nodes}
+    for row in rows:
+        if row["sk"].startswith("CONSENT#") and row["pk"][2:] in nodes:
+            told[row["pk"][2:]].append(row)
+    wrong = []
+    for profile in (row for row in rows if row["sk"] == "PROFILE"):
+        chosen: dict[str, list[int]] = {}
+        for idkey in profile["members"]:
+            said: dict[str, list[int]] = {}
+            # The latest last, and of those of a minute the denials.
+            for row in sorted(told[idkey], key=lambda r: (r["at"] // 60, not r["granted"])):
+                if row["binds"] == "device":
+                    said[row["purpose"]] = [row["at"] // 60 * 60, int(row["granted"])]
+                else:
+                    times = chosen.setdefault(row["purpose"], [0, 0])
+                    times[row["granted"]] = max(times[row["granted"]], row["at"] or 1)
+            held = nodes[idkey]["signals"]
+            # A denial that is said again has a later time than its record.
+            again = {p for p in held.keys() & said if not (held[p][1] or said[p][1])}
+            if {p: t for p, t in said.items() if p not in again} != {
+                p: t for p, t in held.items() if p not in again
+            } or any(held[p] < said[p] for p in again):
+                wrong.append(f"signals are {nodes[idkey]['signals']}, by records {said}")
+        if chosen != profile["choices"]:
+            wrong.append(f"choices are {profile['choices']}, by records {chosen}")
+        wrong += _misexplained(shop, profile, nodes, told)
+    return wrong
+
+
+def _misexplained(
+    shop: Shop, profile: Row, nodes: dict[str, Row], told: dict[str, list[Row]]
+) -> list[str]:
+    """Where the records explain what holds now otherwise than the registers decide it."""
+    first = {idkey: nodes[idkey]["first"] for idkey in profile["members"]}
+    records = [(idkey, row) for idkey in first for row in told[idkey]]
+    now, choices, wrong = int(shop.clock()), profile["choices"], []
+    for purpose in shop.policy.purposes:
+        account = history.account(shop.policy, purpose, now, records, first)
+        for idkey, found in account.identifiers.items():
+            held = verdict(shop.policy, purpose, choices, nodes[idkey]["signals"])
+            if found.allowed != held.allowed:
+                wrong.append(f"{purpose} is explained as {found}")
+        stands = [row for _, row, why in account.records if not why]
+        if any(row["purpose"] in choices for _, row in records if row["purpose"] == purpose):
+            basis = shop.policy.purposes[purpose].basis
+            if not stands and basis == "consent":
+                wrong.append(f"nothing decides on {purpose}")
+    return wrong
 
 
 class Recording:

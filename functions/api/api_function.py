@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from candor import (
     outcomes,
     pages,
     profiles,
+    registers,
     separation,
 )
 from candor.consent import is_minor
@@ -165,6 +167,51 @@ def list_quarantine(request: Request) -> Answer:
     return Answer(_page(separation.quarantined(wiring.world)))
 
 
+def explain_consent(request: Request) -> Answer:
+    """Explain whether a `purpose` was allowed, `at` a time, and which records decided."""
+    from candor import history
+
+    principal = _reader(request)
+    purpose = principal.purpose(request.headers.get("x-purpose"))
+    at = _moment(request.query.get("at"))
+    one = _identifier(request.path["identifier"])
+    about = [one] if one else []
+    _tell(principal, "profile.read.consents.explain", *about, purpose=purpose)
+    view = profiles.view(wiring.world, one, purpose)
+    told = history.explained(view, request.query.get("purpose", ""), at)
+    return Answer({"purpose": purpose} | told | {"withheld": view.withheld()})
+
+
+def rebuild(request: Request) -> Answer:
+    """Compare consent registers with the records behind them, and mend them; or a `dry_run`."""
+    principal = wiring.credentials.principal(request.headers)
+    principal.needs("consent")
+    body = bodies.parse(bodies.Rebuild, request.json())
+    purpose = principal.purpose(request.headers.get("x-purpose"))
+    one = _known(request.path["identifier"])
+    action = "consent.compared" if body.dry_run else "consent.rebuilt"
+    _tell(principal, action, one, purpose=purpose)
+    view = profiles.view(wiring.world, one, purpose)
+    found = registers.rebuild(wiring.world, one, dry_run=body.dry_run)
+    told = {"success": True, "dry_run": body.dry_run, "purpose": purpose}
+    shown = [registers.shown(each, view.named) for each in found]
+    return Answer(told | {"differences": shown, "withheld": view.withheld()})
+
+
+def _moment(stated: str | None) -> float:
+    """Epoch seconds; without a time, now."""
+    if stated is None:
+        return wiring.clock()
+    text = "`at` is a time with its zone, as ISO 8601 writes it: 2026-03-31T12:00:00Z."
+    try:
+        found = datetime.fromisoformat(stated)
+    except ValueError:
+        raise Refused("bad_time", text) from None
+    if found.tzinfo is None:
+        raise Refused("bad_time", text)
+    return found.timestamp()
+
+
 def _steward(request: Request) -> Principal:
     principal = wiring.credentials.principal(request.headers)
     principal.needs("identity")
@@ -297,6 +344,8 @@ ROUTES = {("GET", f"/profiles/{{identifier}}{part}"): read for part in READS} | 
     ("POST", "/profiles/query"): query,
     ("GET", "/profiles/{identifier}/why"): why,
     ("GET", "/profiles/{identifier}/consents/receipt"): receipt,
+    ("GET", "/profiles/{identifier}/consents/explain"): explain_consent,
+    ("POST", "/profiles/{identifier}/consents/rebuild"): rebuild,
     ("POST", "/profiles/{identifier}/unlink"): unlink,
     ("POST", "/profiles/{identifier}/relink"): relink,
     ("POST", "/profiles/{identifier}/quarantine"): quarantine,

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from candor.consent import fold_choices
-from candor.consents import register_of
+from candor.registers import Record, rebuilt
 from tests.bench import counting
 from tests.bench.meter import Meter
 from tests.bench.stack import Stack
@@ -42,19 +41,23 @@ def measure(stack: Stack, tick: Callable[[str], None]) -> Json:
     }
 
 
-def _history(count: int) -> list[Json]:
+def _history(count: int) -> list[Record]:
     chance = Random(count)  # noqa: S311
     return [
-        {
-            "purpose": f"purpose{chance.randrange(8)}",
-            "granted": chance.random() < 0.5,
-            "at": chance.randrange(1, 10**9),
-        }
+        (
+            f"idkey{chance.randrange(4)}",
+            {
+                "purpose": f"purpose{chance.randrange(8)}",
+                "granted": chance.random() < 0.5,
+                "at": chance.randrange(1, 10**9),
+                "binds": chance.choice(["profile", "device"]),
+            },
+        )
         for _ in range(count)
     ]
 
 
-def _folding(records: list[Json]) -> float:
+def _folding(records: list[Record]) -> float:
     began = time.process_time()
-    fold_choices(*map(register_of, records))
+    rebuilt(records)
     return time.process_time() - began

@@ -54,6 +54,33 @@ CALLS: dict[str, dict[str, Any]] = {
         ],
     },
     "consent set user_id:[/x] [/x]=granted": {"success": True, "of": EVIL},
+    "consent explain user_id:[/x] [/x]": {
+        "about": EVIL,
+        "at": EVIL,
+        "basis": EVIL,
+        "allowed": EVIL,
+        "because": EVIL,
+        "fix": EVIL,
+        "devices": [{"identifier": NAMED, "allowed": False, "because": EVIL, "fix": EVIL}],
+        "data": [{"identifier": NAMED, "said": EVIL, "decides": EVIL, "because": EVIL}],
+        "left_out": EVIL,
+        "later": EVIL,
+        "withheld": [{"name": EVIL, "purpose": EVIL, "because": EVIL, "fix": EVIL}],
+    },
+    "consent rebuild user_id:[/x]": {
+        "dry_run": EVIL,
+        "differences": [
+            {
+                "identifier": NAMED,
+                "purpose": EVIL,
+                "register": {EVIL: EVIL},
+                "records": {"granted": 10**30},
+                "becomes": EVIL,
+                "because": EVIL,
+            }
+        ],
+        "withheld": [{"name": EVIL, "purpose": EVIL, "because": EVIL, "fix": EVIL}],
+    },
     "privacy status": {"data": [{"id": EVIL, "type": EVIL, "status": EVIL, "due": EVIL}]},
     "privacy status 1": {
         "id": EVIL,
@@ -154,7 +181,7 @@ def test_what_came_from_outside_is_shown_as_it_is(
     assert not OBEYED.search(said)
     if words != "keys revoke 1":  # which shows nothing of the answer
         assert "[/x]" in said
-        if "consent" not in words:
+        if "consent set" not in words:
             assert "[/x][bold red]b[link=https://evil.example]c :smile:" in said
 
 

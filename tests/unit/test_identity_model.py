@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from candor import separation
+from candor.consent import Mechanism
 from candor.credentials import Source
+from candor.errors import Refused
 from candor.identity import MOST_MEMBERS
 from tests.fakes import FakeClock, FakeRows
 from tests.identity_model import Model
 from tests.recorder import Recorder
-from tests.worlds import CRM, WEB, Json, Shop, broken_rules, policy, sent
+from tests.worlds import CRM, NOW, WEB, Json, Shop, broken_rules, policy, says, sent, unproven
 
 NAMES = [
     *(f"user_id:u{n}" for n in range(3)),
@@ -22,6 +24,12 @@ NAMES = [
     *(f"anonymous_id:a{n}" for n in range(3)),
     "device_id:d0",
 ]
+
+AGO = st.sampled_from([0, 30, 90, 600, 3600, NOW - 1.5, NOW])
+"""Seconds since somebody said something; the last ones are of devices whose clock is dead."""
+CHOICES = st.dictionaries(
+    st.sampled_from(["analytics", "marketing", "sale_share"]), st.booleans(), max_size=3
+)
 
 
 class Crash(Exception):
@@ -36,17 +44,18 @@ def tight(compiled: Json) -> None:
         compiled["identifiers"][type_]["shared_after"] = most
 
 
-def event(id_: str, kind: str, who: list[str]) -> Json:
-    """An event of these identifiers, which needs no consent."""
+def event(id_: str, kind: str, who: list[str], ago: float = 0, **categories: bool) -> Json:
+    """An event of these identifiers, which needs no consent and may tell of some."""
     of = dict(one.split(":") for one in who)
     fields: Json = {"userId": of.get("user_id"), "anonymousId": of.get("anonymous_id")}
     traits = {name: of[name] for name in ("email", "phone") if name in of}
     context: Json = {"device": {"id": of["device_id"]}} if "device_id" in of else {}
+    context |= says(**categories) if categories else {}
     if kind == "identify":
-        return sent("identify", id_, traits=traits, context=context, **fields)
+        return sent("identify", id_, ago, traits=traits, context=context, **fields)
     context |= {"traits": traits}
     named: Json = {"event": "Order Completed", "properties": {"order_id": id_}}
-    return sent("track", id_, context=context, **named, **fields)
+    return sent("track", id_, ago, context=context, **named, **fields)
 
 
 class Identity(RuleBasedStateMachine):
@@ -57,7 +66,7 @@ class Identity(RuleBasedStateMachine):
         self.shop = Shop(policy(tight), rows=rows)
         self.model = Model(self.shop.policy, lambda who: self.shop.id(who).key)
         self.count = 0
-        self.delivered: list[tuple[Json, str, list[str]]] = []
+        self.delivered: list[tuple[Json, str, list[str], Json]] = []
 
     def crashing(self, work: Callable[[], Any], place: int | None) -> None:
         """Do it; where a place is given, crash there first, and repeat it."""
@@ -75,9 +84,11 @@ class Identity(RuleBasedStateMachine):
                 self.shop.rows.tap = None
         work()
 
-    def deliver(self, message: Json, trust: str, who: list[str], place: int | None) -> None:
+    def deliver(
+        self, message: Json, trust: str, who: list[str], place: int | None, **consent: bool
+    ) -> None:
         self.crashing(lambda: self.shop.unify(message), place)
-        self.model.event(trust, who)
+        self.model.event(trust, who, **consent)
 
     @rule(
         source=st.sampled_from([WEB, CRM, CRM]),
@@ -87,15 +98,66 @@ class Identity(RuleBasedStateMachine):
         ),
         place=st.none() | st.integers(0, 60),
         later=st.booleans(),
+        ago=AGO,
+        said=CHOICES,
+        gpc=st.booleans(),
     )
     def an_event_arrives(
-        self, source: Source, kind: str, who: list[str], place: int | None, later: bool
+        self,
+        source: Source,
+        kind: str,
+        who: list[str],
+        place: int | None,
+        later: bool,
+        ago: float,
+        said: dict[str, bool],
+        gpc: bool,
     ) -> None:
         self.count += 1
-        message = self.shop.message(source, event(f"m{self.count}", kind, who))
-        self.delivered.append((message, source.trust, who))
+        # A clock that stands at 1970 would make the event itself too old to be taken.
+        told = event(f"m{self.count}", kind, who, min(ago, 3600), **said)
+        message = self.shop.message(source, told, gpc=gpc)
+        (taken,) = message["events"]
+        consent = {"says": self.is_heard(source, who, taken["consent"]), "gpc": gpc}
+        self.delivered.append((message, source.trust, who, consent))
         if not later:  # or it comes only when it comes again
-            self.deliver(message, source.trust, who, place)
+            self.deliver(message, source.trust, who, place, **consent)
+
+    def is_heard(self, source: Source, who: list[str], said: dict[str, bool]) -> bool:
+        """Whether a signal counts: a public key grants nothing where it names no device."""
+        unproven = source.trust == "client" and all(map(self.model.known, who))
+        return any(not (granted and unproven) for granted in said.values())
+
+    @rule(
+        source=st.sampled_from([WEB, CRM]),
+        who=st.lists(
+            st.sampled_from(NAMES), min_size=1, max_size=3, unique_by=lambda one: one.split(":")[0]
+        ),
+        ago=AGO,
+        chosen=CHOICES.filter(bool),
+        mechanism=st.sampled_from(["preference_center", "gpc"]),
+        place=st.none() | st.integers(0, 40),
+    )
+    def a_person_chooses(
+        self,
+        source: Source,
+        who: list[str],
+        ago: float,
+        chosen: dict[str, bool],
+        mechanism: Mechanism,
+        place: int | None,
+    ) -> None:
+        try:
+            self.crashing(
+                lambda: self.shop.choose(tuple(who), chosen, source, ago=ago, mechanism=mechanism),
+                place,
+            )
+        except Refused:
+            return
+        grants = mechanism != "gpc" and self.is_heard(source, who, {"any": True})
+        granted = grants and any(chosen.values())
+        denied = not all(chosen.values())
+        self.model.choice(source.trust, who, granted=granted, denied=denied)
 
     @rule(previous=st.sampled_from(NAMES[:3] + NAMES[7:10]), user=st.sampled_from(NAMES[:3]))
     def an_alias_arrives(self, previous: str, user: str) -> None:
@@ -105,14 +167,14 @@ class Identity(RuleBasedStateMachine):
         message = self.shop.message(CRM, sent("alias", f"m{self.count}", **named))
         same = value == named["userId"]
         who = [user] if same else [user, f"anonymous_id:{value}"]
-        self.delivered.append((message, CRM.trust, who))
+        self.delivered.append((message, CRM.trust, who, {}))
         self.deliver(message, CRM.trust, who, None)
 
     @precondition(lambda self: self.delivered)
     @rule(data=st.data(), place=st.none() | st.integers(0, 60))
     def one_comes_again(self, data: st.DataObject, place: int | None) -> None:
-        message, trust, who = data.draw(st.sampled_from(self.delivered))
-        self.deliver(message, trust, who, place)
+        message, trust, who, consent = data.draw(st.sampled_from(self.delivered))
+        self.deliver(message, trust, who, place, **consent)
 
     @precondition(lambda self: self.model.people)
     @rule(data=st.data(), place=st.none() | st.integers(0, 90), strangers=st.booleans())
@@ -170,6 +232,10 @@ class Identity(RuleBasedStateMachine):
     def the_graph_is_sound(self) -> None:
         assert broken_rules(self.shop) == []
         assert all(len(one) <= MOST_MEMBERS for one in self.shop.profiles())
+
+    @invariant()
+    def registers_are_what_records_say(self) -> None:
+        assert unproven(self.shop) == []
 
 
 TestIdentity = Identity.TestCase

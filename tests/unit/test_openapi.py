@@ -13,6 +13,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from candor import erasure, separation
+from candor.ports import Key, Update
 from cli import docs, openapi
 from functions.api import api_function
 from tests import lint_template
@@ -91,6 +92,7 @@ def test_answers_to_sources_are_as_described(call: Caller) -> None:
     assert call("POST", "/import", many, key=key)["untold"] == {"refused": 1}
     assert call("POST", "/i", {"userId": "42", "traits": {"name": "Ann"}}, key=key)
     choice = {"userId": "42", "purposes": {"marketing": True}, "evidence": {"form": "v3"}}
+    choice |= {"language": "zh-Hant-TW", "text_version": "2026-03/b"}
     assert call("POST", "/consents", choice, key=key) == {"success": True}
     call("POST", "/track", new | {"writeKey": key}, status=200)
     call("POST", "/track", new, status=401)
@@ -104,7 +106,8 @@ def test_answers_to_readers_are_as_described(call: Caller) -> None:
     shop.send(CRM, *(order(f"o{n}", n, userId="42", anonymousId="d") for n in range(3)))
     traits = {"name": "Ann", "email": "ann@example.com"}
     shop.send(CRM, sent("identify", "i", 5, userId="42", traits=traits))
-    shop.choose(("user_id:42", "anonymous_id:d"), choices, evidence={"form": "v3"})
+    both = ("user_id:42", "anonymous_id:d")
+    shop.choose(both, choices, evidence={"form": "v3"}, language="de", text_version="v3")
     for purpose in ("service", "marketing", "privacy_rights"):
         for part in api_function.READS:
             call("GET", f"/profiles/user_id:42{part}", key=reader, purpose=purpose)
@@ -115,6 +118,12 @@ def test_answers_to_readers_are_as_described(call: Caller) -> None:
     assert call("GET", "/profiles/user_id:42/events", key=reader, query=rest)["next"] is None
     body = {"identifier": {"type": "email", "value": "ann@example.com"}}
     assert call("POST", "/profiles/query", body, key=reader)["profile"] == verbose["profile"]
+    explain = "/profiles/user_id:42/consents/explain"
+    for about, at in (("analytics", None), ("marketing", "2026-09-21T00:00:00+02:00")):
+        told = {"purpose": about} | ({"at": at} if at else {})
+        assert call("GET", explain, key=reader, query=told)["about"] == about
+    for wrong in ({"purpose": "none"}, {"purpose": "analytics", "at": "2026-09-21"}):
+        call("GET", explain, key=reader, query=wrong, status=400)
     call("GET", "/profiles/user_id:43", key=reader, status=404)
     call("GET", "/profiles/user_id:42", key=reader, purpose="profiling", status=403)
     call("GET", "/profiles/user_id:42", status=401)
@@ -132,6 +141,24 @@ def test_receipts_and_the_key_for_them_are_as_described(call: Caller) -> None:
     call("GET", path.replace("42", "43"), key=reader, purpose="privacy_rights", status=404)
     call("GET", path, status=401)
     assert call("GET", "/signing-key").startswith("-----BEGIN PUBLIC KEY-----")
+
+
+def test_answers_about_registers_are_as_described(call: Caller) -> None:
+    shop, dpo = call.served.shop, call.served.token("dpo")
+    shop.send(WEB, sent("page", "p", 90, anonymousId="d", context=says(analytics=True)))
+    shop.choose("anonymous_id:d", {"marketing": False})
+    node = shop.node("anonymous_id:d") or {}
+    for key, lost in (
+        (Key("graph", node["pk"], "NODE"), {"signals": {"profiling": [0, 0]}}),
+        (Key("graph", f"P#{node['profile']}", "PROFILE"), {"choices": {"service": [0, 60]}}),
+    ):
+        shop.rows.update(Update(key, set=lost))
+    path = "/profiles/anonymous_id:d/consents/rebuild"
+    tried = call("POST", path, {"dry_run": True}, key=dpo)["differences"]
+    assert len(tried) == 4
+    assert call("POST", path, {}, key=dpo, purpose="privacy_rights")["differences"] == tried
+    call("POST", path, {}, key=call.served.token("steward"), status=403)
+    call("POST", "/profiles/anonymous_id:e/consents/rebuild", {}, key=dpo, status=404)
 
 
 def test_answers_to_browsers_are_as_described(call: Caller) -> None:

@@ -27,6 +27,13 @@ Text = Annotated[str, Field(min_length=1, max_length=256)]
 B = TypeVar("B", bound=BaseModel)
 Words = Annotated[dict[str, Any], Field(max_length=256)]
 MOST_EVIDENCE_BYTES = 2_048
+Language = Annotated[
+    str, Field(min_length=2, max_length=35, pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")
+]
+"""Shaped as a language tag is (RFC 5646, section 2.1), as long as it says that tags may have to be
+(4.4.1). Whether the subtags are registered is not looked up."""
+Version = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9 ._:+/#-]+$")]
+"""It is stored as it is, so it may not be an address, and hardly a name."""
 
 
 def _small(evidence: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +66,10 @@ class Unlink(Body):
 
 class Relink(Body):
     identifier: Subject
+
+
+class Rebuild(Body):
+    dry_run: bool = False
 
 
 class Quarantine(Body):
@@ -130,6 +141,9 @@ class Choice(Body):
     signals: Signals | None = None
     mechanism: Mechanism = "api"
     timestamp: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    language: Language | None = None
+    """Of the text that was shown to the person."""
+    text_version: Version | None = None
     evidence: Annotated[dict[str, Any], AfterValidator(_small)] = {}
     write_key: Annotated[str | None, Field(alias="writeKey")] = None
 
@@ -170,6 +184,8 @@ class Choice(Body):
             guardian=self.guardian,
             minor=self.minor,
             mechanisms=mechanisms,
+            language=self.language,
+            text_version=self.text_version,
         )
 
 

@@ -93,13 +93,15 @@ def hear_device(register: Signals, said: Signals, now: float) -> dict[str, list[
 def fold_choices(*registers: Choices) -> dict[str, list[int]]:
     folded: dict[str, list[int]] = {}
     for register in registers:
-        for purpose, (denied, granted) in register.items():
-            seen = folded.setdefault(purpose, [0, 0])
-            if denied > seen[0]:
-                seen[0] = denied
-            if granted > seen[1]:
-                seen[1] = granted
+        choose(folded, register)
     return folded
+
+
+def choose(register: dict[str, list[int]], chosen: Choices) -> None:
+    """Fold choices into a register."""
+    for purpose, (denied, granted) in chosen.items():
+        seen = register.setdefault(purpose, [0, 0])
+        seen[0], seen[1] = max(seen[0], denied), max(seen[1], granted)
 
 
 def by_guardian(purpose: str) -> str:

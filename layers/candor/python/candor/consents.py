@@ -18,6 +18,7 @@ from candor.consent import (
     Mechanism,
     by_guardian,
     fold_choices,
+    fold_signals,
     hear_device,
     signal,
 )
@@ -34,7 +35,7 @@ from candor.identity import (
     node_key,
     profile_key,
 )
-from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Update
+from candor.ports import ABSENT, PRESENT, Conflict, Key, Row, Update
 from candor.world import World
 
 Note = dict[str, Any]
@@ -61,6 +62,9 @@ class Choice:
     """Whether the person is under the policy's age, where that is said."""
     mechanisms: Mapping[str, Mechanism] = field(default_factory=dict)
     """Of the purposes that have one of their own."""
+    language: str | None = None
+    """Of the text that the person was shown, as BCP 47 writes it."""
+    text_version: str | None = None
 
 
 def register_of(record: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -147,6 +151,8 @@ def choose(world: World, choice: Choice) -> list[Note]:
     with suppress(keyring.Fenced):
         insist(lambda: _resolve(graph, choice, made), lambda: graph.load(keys, pairs))
         _record_all(graph, choice, made, proven=proven)
+        # Who chooses is there, and what they chose does not end before they have been away long.
+        insist(lambda: graph.seen(keys), lambda: graph.load(keys, pairs))
     return notes
 
 
@@ -224,7 +230,7 @@ def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
             yield idkey, row
 
 
-def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Put | Update]:
+def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Update]:
     """Records of denials (purpose to epoch seconds) that a part of a split profile takes along."""
     told = [
         {
@@ -299,14 +305,14 @@ def _bind_device(graph: Graph, one: Identifier, choice: Choice, purposes: set[st
         graph.ensure(one)
         told = [_told(choice, purpose, "device") for purpose in sorted(purposes)]
         records = [_record(graph, one.key, row, choice.evidence) for row in told]
-        folded = hear_device(graph.nodes[one.key].signals, register, graph.now)
+        folded = fold_signals(graph.nodes[one.key].signals, register)
         _write_signals(graph, one.key, folded, records)
 
     insist(write, lambda: graph.load([one.key]))
 
 
 def _write_signals(
-    graph: Graph, idkey: str, folded: dict[str, list[int]], records: list[Put]
+    graph: Graph, idkey: str, folded: dict[str, list[int]], records: list[Update]
 ) -> None:
     node = graph.nodes[idkey]
     withdrawn = any(said[1] and not folded[purpose][1] for purpose, said in node.signals.items())
@@ -324,7 +330,8 @@ def _write_signals(
 
 
 def _told(choice: Choice, purpose: str, binds: str) -> Row:
-    return {
+    shown = {"language": choice.language, "text_version": choice.text_version}
+    told = {
         "purpose": purpose,
         "granted": choice.purposes[purpose],
         "at": int(choice.at),
@@ -332,11 +339,13 @@ def _told(choice: Choice, purpose: str, binds: str) -> Row:
         "trust": choice.trust,
         "mechanism": choice.mechanisms.get(purpose, choice.mechanism),
         "binds": binds,
-    } | ({"guardian": True} if choice.guardian and choice.purposes[purpose] else {})
+    }
+    guardian = {"guardian": True} if choice.guardian and choice.purposes[purpose] else {}
+    return told | guardian | {name: text for name, text in shown.items() if text}
 
 
-def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {}) -> Put:
-    """One record; the same choice told twice is the same row."""
+def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {}) -> Update:
+    """One record; the same choice told twice is the same row, as it was the first time."""
     content = json.dumps([told, dict(evidence)], sort_keys=True)
     salt = graph.keys[idkey].salt or b""
     # Keyed, so that nobody can guess evidence from its digest once the key is gone.
@@ -346,4 +355,4 @@ def _record(graph: Graph, idkey: str, told: Row, evidence: Mapping[str, Any] = {
     row = told | {"received": int(graph.now), "policy": graph.policy.hash, "due": due, "ttl": due}
     if evidence and salt:
         row["evidence"] = graph.world.vault.seal(salt, dict(evidence), f"{key.pk}/{key.sk}")
-    return Put(key, row)
+    return Update(key, once=row)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from candor import consents, keyring
+from candor import consents, keyring, registers
 from candor.consent import denies, fold_choices
 from candor.errors import Clash, NotFound, Refused
 from candor.identifiers import Identifier
@@ -363,18 +363,14 @@ def _split(
 
 def _choices(
     graph: Graph, whole: Profile, part: Profile, by: str
-) -> tuple[dict[str, list[int]], list[Put | Update]]:
+) -> tuple[dict[str, list[int]], list[Update]]:
     """A part's register: what its own members chose, and what the whole was denied.
 
     With a record of each denial that is not its own, so that the register follows from records.
     """
-    own = fold_choices(
-        *(
-            consents.register_of(row)
-            for _, row in consents.records(graph.world, list(part.members))
-            if row["binds"] == "profile"
-        )
-    )
+    first = {idkey: graph.nodes[idkey].first for idkey in part.members if idkey in graph.nodes}
+    found = consents.records(graph.world, list(part.members))
+    own = registers.rebuilt(registers.standing(found, first)).choices
     denials = {
         purpose: denied
         for purpose, (denied, _) in whole.choices.items()
