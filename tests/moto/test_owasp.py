@@ -27,11 +27,19 @@ ANN = f"{CANARY}-42"
 ID = "0" * 32
 SOURCES = ("client", "server")
 PARTS = ("", "/traits", "/events", "/identifiers", "/links", "/consents")
-OPEN = {"/policy", "/openapi.json", "/docs", "/projects/{writeKey}/settings", "/webhooks/{key}"}
+OPEN = {
+    "/policy",
+    "/signing-key",
+    "/openapi.json",
+    "/docs",
+    "/projects/{writeKey}/settings",
+    "/webhooks/{key}",
+}
 """What needs no key in a header. A webhook's key is in its path, and its body is signed."""
 STAFF = {
     **{f"/profiles/{{identifier}}{part}": {"dpo", "analyst", "marketer"} for part in PARTS},
     "/profiles/{identifier}/why": {"dpo", "analyst", "marketer"},
+    "/profiles/{identifier}/consents/receipt": {"dpo", "analyst", "marketer"},
     **{f"/profiles/{{identifier}}/{part}": {"dpo"} for part in ("unlink", "relink", "quarantine")},
     "/quarantine": {"dpo"},
     "/profiles/query": {"dpo", "analyst", "marketer"},
