@@ -65,7 +65,11 @@ class Shop(BaseHTTPRequestHandler):
         if urlsplit(self.path).path != "/login" or not 0 < length <= MOST_BYTES:
             self.send_error(404)
             return
-        user = str(json.loads(self.rfile.read(length))["userId"])
+        try:
+            user = str(json.loads(self.rfile.read(length))["userId"])
+        except (ValueError, TypeError, KeyError):
+            self.send_error(400)
+            return
         proof = identity_proof(self.secret, user)
         self._answer(json.dumps({"identityProof": proof}).encode(), "application/json")
 

@@ -26,7 +26,7 @@ from tests.emulator.reading import Who, counted, events_of, profile
 
 Json = dict[str, Any]
 REJECT, ACCEPT, SAVE = (f"[data-answer={name}]" for name in ("reject_all", "accept_all", "save"))
-WALKING, RUNNING = "[data-product='1001']", "[data-product='1002']"
+WALKING = "[data-product='1001']"
 ASKED = ["analytics", "marketing", "personalization", "sale_share"]
 VIEWED = ["analytics", "marketing", "personalization", "profiling"]
 """What a Product Viewed is kept for."""
@@ -77,6 +77,11 @@ class Visit:
     def who(self) -> Who | None:
         id_ = self.page.run(f"{CHOICES}?.id")
         return ("anonymous_id", id_) if id_ else None
+
+    def look(self) -> None:
+        """At a shoe, until all is sent that the page sends of it."""
+        self.page.click(WALKING)
+        self.page.run("import('./choices.js').then(({track}) => track('Product Viewed', {}))")
 
     def log_in(self, *, vouched: bool) -> None:
         self.page.click("[name=user]")
@@ -162,10 +167,10 @@ def visit(open_shop: Opener, chromium: Browser) -> Visit:
 
 
 def test_before_an_answer_nothing_is_sent_loaded_or_left(visit: Visit) -> None:
-    visit.page.click(WALKING)
+    visit.look()
     visit.page.press("Escape")
     visit.log_in(vouched=True)
-    visit.page.click(RUNNING)
+    visit.look()
     visit.come()
 
     assert visit.page.until(OPEN), "no answer is no answer: it is asked again"
@@ -205,9 +210,9 @@ def test_a_yes_is_on_record_before_the_first_event_and_carried_by_each(visit: Vi
 
 def test_a_no_sends_nothing_and_leaves_nothing(visit: Visit) -> None:
     assert visit.answer(REJECT) is None
-    visit.page.click(WALKING)
+    visit.look()
     visit.come()
-    visit.page.click(RUNNING)
+    visit.look()
 
     assert not visit.page.run(OPEN), "a no is remembered as a yes is"
     assert visit.page.run("said.textContent").startswith("You said no.")
@@ -241,15 +246,14 @@ def test_a_mind_is_changed_both_ways(visit: Visit) -> None:
     assert visit.states(first) == dict.fromkeys(ASKED, "denied")
     assert visit.traces() == []
     before = visit.sent()
-    visit.page.click(WALKING)
-    visit.page.click(RUNNING)
+    visit.look()
     assert visit.sent() == before
 
     second = visit.answer(ACCEPT)
     assert second
     assert second != first
     assert visit.states(second) == dict.fromkeys(ASKED, "granted")
-    visit.page.click(RUNNING)
+    visit.page.click(WALKING)
     visit.await_events(second, "page", "Product Viewed")
     assert visit.states(first) == dict.fromkeys(ASKED, "denied")
 
@@ -393,6 +397,19 @@ def test_a_known_users_no_binds_everywhere(visit: Visit) -> None:
 
     assert visit.states(person) == dict.fromkeys(ASKED, "denied")
     assert [path for path, _ in visit.sent()] == ["consents"]
+
+
+@pytest.mark.parametrize("answer", [ACCEPT, REJECT])
+def test_after_half_a_year_it_is_asked_again(visit: Visit, answer: str) -> None:
+    visit.answer(answer)
+    days = 183 * 24 * 3600 * 1000
+    older = f"(({{at, ...kept}}) => JSON.stringify({{at: at - {days}, ...kept}}))({CHOICES})"
+    visit.page.run(f"localStorage.choices = {older}")
+    visit.come()
+    assert visit.page.until(OPEN)
+    before = visit.sent()
+    visit.look()
+    assert visit.sent() == before, "an answer ends after half a year"
 
 
 def test_a_keyboard_is_enough(visit: Visit) -> None:
