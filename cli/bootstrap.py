@@ -32,7 +32,7 @@ REASONS = [
     (
         r"No space left on device",
         "The disk is full.",
-        "Candor needs about 1.3 GB beside itself.",
+        "Candor needs about 1.6 GB beside itself.",
     ),
     (
         r"DO NOT MATCH THE HASHES",

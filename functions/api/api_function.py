@@ -20,7 +20,7 @@ from candor import (
     separation,
 )
 from candor.consent import is_minor
-from candor.credentials import Principal, Trust
+from candor.credentials import Principal, Source
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
 from candor.identity import Graph, insist
@@ -280,31 +280,28 @@ def choose(request: Request) -> Answer:
     """Record a person's choices; they bind when this answers."""
     sender = _chooser(request) if credentials.presented(request.headers) else None
     body = bodies.parse(bodies.Choice, request.json())
-    if sender is None:
-        known = wiring.credentials.source({}, body.write_key)
-        sender = known.id, known.trust
-    source, trust = sender
+    sender = sender or wiring.credentials.source({}, body.write_key)
+    trust, notes = body.trust(sender, wiring.identifiers, wiring.clock())
     heard = body.heard(wiring.policy)
-    choice = body.choice(wiring.identifiers, wiring.clock(), source, trust, heard)
-    notes = [*map(asdict, heard.notes), *consents.choose(wiring.world, choice)]
+    choice = body.choice(wiring.identifiers, wiring.clock(), sender.id, trust, heard)
+    notes += [*map(asdict, heard.notes), *consents.choose(wiring.world, choice)]
     audit.tell(
         wiring.audit_queue,
         at=wiring.clock(),
-        actor=source,
+        actor=sender.id,
         action="consent.recorded",
         about=[wiring.identifiers.pseudonym(one.key) for one in choice.ids],
     )
     return Answer({"success": True} | ({"notes": notes} if notes else {}))
 
 
-def _chooser(request: Request) -> tuple[str, Trust]:
-    """Who speaks for the person, and how far to believe it: staff, or a source."""
+def _chooser(request: Request) -> Source:
+    """Who speaks for the person: staff, believed like a shop's server, or a source."""
     if str(credentials.presented(request.headers)).startswith(credentials.TOKEN):
         principal = wiring.credentials.principal(request.headers)
         principal.needs("consent")
-        return principal.id, "server"
-    source = wiring.credentials.source(request.headers)
-    return source.id, source.trust
+        return Source(principal.id, principal.name, "staff", "server")
+    return wiring.credentials.source(request.headers)
 
 
 def show_policy(request: Request) -> Answer:

@@ -2,15 +2,17 @@
 
 import hashlib
 import hmac
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import collection, proofs
+from candor import collection, credentials, proofs
 from candor.credentials import Source
 from candor.identifiers import normal_form
+from tests.served import Served
 from tests.worlds import CRM, NOW, SHIPPED, Json, Shop, order, sent
 
 SECRET = "shared between the shop and Candor"
@@ -159,3 +161,65 @@ def test_a_verified_browser_is_home_where_the_server_is() -> None:
 
     assert shop.event_ids("user_id:42") == ["o2"]
     assert shop.event_ids("user_id:41") == ["o1"]
+
+
+class Banner:
+    """A browser's public key at POST /v1/consents, of a source that shares a secret."""
+
+    def __init__(self, served: Served) -> None:
+        self.served, self.shop = served, served.shop
+        spec = {"kind": "source", "name": "web shop", "source": "website", "trust": "client"}
+        id_, self.key = credentials.issue(self.shop.rows, spec, NOW)
+        credentials.share_secret(self.shop.rows, self.shop.world.vault, id_, SECRET)
+
+    def choose(self, key: str = "", **more: Any) -> Json:
+        body = {"userId": "42", "purposes": {"marketing": True}, "writeKey": self.key} | more
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        event = {"resource": "/consents", "httpMethod": "POST", "headers": headers}
+        answer = self.served.invoke("api", event | {"body": json.dumps(body)})
+        told: Json = json.loads(answer["body"])
+        return told
+
+    def state(self) -> str:
+        said: str = self.shop.view("user_id:42").consents()["marketing"]["state"]
+        return said
+
+
+@pytest.fixture
+def banner(monkeypatch: pytest.MonkeyPatch) -> Banner:
+    return Banner(Served(monkeypatch))
+
+
+@pytest.mark.parametrize("in_header", [True, False])
+def test_a_proven_user_takes_a_denial_back_in_the_browser(banner: Banner, in_header: bool) -> None:
+    banner.shop.choose("user_id:42", {"marketing": False}, ago=60)
+
+    key = banner.key if in_header else ""
+    assert banner.choose(key, identityProof=proof(), anonymousId="a") == {"success": True}
+
+    assert banner.state() == "granted"
+    (record, *_) = banner.shop.view("user_id:42").consent_records()
+    assert record["trust"] == "verified"
+
+
+def test_without_a_proof_that_holds_a_browser_grants_nothing_for_a_person(banner: Banner) -> None:
+    banner.shop.choose("user_id:42", {"marketing": False}, ago=60)
+
+    assert banner.choose(anonymousId="a") == {"success": True}
+    (note,) = banner.choose(identityProof=proof("43"), anonymousId="a")["notes"]
+    assert (note["code"], note["purposes"]) == ("bad_identity_proof", ["marketing"])
+    refused = banner.choose(identityProof=proof("43"))
+    assert refused["code"] == "device_required"
+
+    assert banner.state() == "denied"
+
+
+def test_a_proof_is_for_the_user_that_the_choice_names(banner: Banner) -> None:
+    told = banner.choose(userId=None, anonymousId="42", identityProof=proof())
+    assert [note["code"] for note in told["notes"]] == ["bad_identity_proof"]
+
+
+def test_a_servers_choice_needs_no_proof(banner: Banner) -> None:
+    key = banner.served.write_key("server")
+    assert banner.choose(key, identityProof="rubbish") == {"success": True}
+    assert banner.state() == "granted"

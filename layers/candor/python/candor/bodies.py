@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
-from candor import consents
+from candor import consents, credentials, proofs
 from candor.consent import Mechanism
 from candor.credentials import Role, Trust
 from candor.errors import Refused
@@ -146,6 +146,23 @@ class Choice(Body):
     text_version: Version | None = None
     evidence: Annotated[dict[str, Any], AfterValidator(_small)] = {}
     write_key: Annotated[str | None, Field(alias="writeKey")] = None
+    identity_proof: Annotated[str | None, Field(alias="identityProof")] = None
+    """From a client's source: made by the shop's server for `userId`."""
+
+    def trust(
+        self, sender: credentials.Source, identifiers: Identifiers, now: float
+    ) -> tuple[Trust, list[consents.Note]]:
+        """How far to believe it, as of an event: with its user's proof, a client is verified."""
+        if self.identity_proof is None or sender.trust != "client":
+            return sender.trust, []
+        made = identifiers.make("user_id", self.user_id)
+        spellings = {made.value, str(self.user_id)} if made else set()
+        fault = proofs.fault(self.identity_proof, sender.secret, spellings, now)
+        if fault is None:
+            return "verified", []
+        message = f"{fault} The choice counts as unproven."
+        told = {"code": "bad_identity_proof", "purposes": sorted(self.purposes)}
+        return "client", [told | {"message": message}]
 
     def heard(self, policy: Policy) -> Heard:
         """What `signals` come to. Raises Refused where they and `purposes` choose nothing."""
