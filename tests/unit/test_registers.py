@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from candor import registers
 from candor.consent import fold_choices, fold_signals
+from candor.credentials import Source
 from candor.errors import NotFound
 from candor.policy import DAY
 from candor.ports import Key, Row, Update
@@ -166,23 +167,25 @@ def test_a_denial_that_no_record_tells_of_stays_and_is_shown() -> None:
     assert held(shop) == unknown
 
 
-def test_a_choice_that_comes_in_between_is_not_lost() -> None:
+@pytest.mark.parametrize("place", ["rows.query:before", "rows.query:after", "rows.commit:before"])
+@pytest.mark.parametrize(("who", "source"), [(ANN, CRM), (PHONE, WEB)])
+def test_what_is_said_in_between_is_not_lost(place: str, who: str, source: Source) -> None:
     shop = ann()
     change(shop, "profile", choices={})
-    places = {"rows.query:after": "analytics", "rows.commit:before": "profiling"}
+    change(shop, PHONE, signals={})
 
     def meanwhile(call: str, _: object) -> None:
-        if purpose := places.pop(call, None):
-            shop.choose(ANN, {purpose: False})
+        if call == place:
+            shop.rows.tap = None
+            shop.choose(who, {"analytics": False, "profiling": True}, source)
 
     shop.rows.tap = meanwhile
     rebuild(shop)
-    shop.rows.tap = None
 
-    assert not places
+    assert shop.rows.tap is None
     assert unproven(shop) == []
-    choices, _ = held(shop)
-    assert {"analytics", "profiling", "marketing", "personalization"} == choices.keys()
+    assert shop.state(ANN, "analytics") == shop.state(ANN, "marketing") == "denied"
+    assert shop.state(ANN, "profiling") == "granted"
 
 
 @pytest.mark.parametrize("who", ["user_id:nobody", ANN])
