@@ -1,15 +1,16 @@
 """Minors: only what a guardian granted counts, until they are of age."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import separation
+from candor import bodies, consents, separation
 from candor.consent import MINOR, by_guardian, fold_choices, verdict
 from candor.consents import register_of
-from candor.errors import Refused
+from candor.errors import NotFound, Refused
 from tests.worlds import CRM, SHIPPED, WEB, Shop, order, policy, says, sent
 
 ANN = "user_id:42"
@@ -88,6 +89,44 @@ def test_an_unproven_source_speaks_for_no_guardian(said: dict[str, bool]) -> Non
     shop.choose((ANN, "anonymous_id:a1"), {}, WEB, minor=True)
     shop.choose(ANN, {"marketing": True})
     assert state(shop) == "denied", "that somebody is a minor is believed of anybody"
+
+
+@pytest.mark.parametrize("said", [{"guardian": True}, {"minor": False}])
+def test_a_child_who_is_logged_in_is_no_guardian(said: dict[str, bool]) -> None:
+    shop = Shop()
+    shop.choose(ANN, {}, minor=True)
+    shop.clock.advance(MINUTE)
+
+    with pytest.raises(Refused) as refused:
+        shop.choose(ANN, {"marketing": True}, replace(WEB, trust="verified"), **said)  # type: ignore[arg-type]
+
+    assert refused.value.code == "proof_required"
+    assert state(shop) == "denied"
+
+
+def test_that_somebody_is_of_age_brings_nobody_back_who_was_erased() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": True})
+    shop.erase(ANN)
+    shop.clock.advance(MINUTE)
+
+    shop.choose(ANN, {"marketing": False}, minor=False)
+
+    with pytest.raises(NotFound):
+        shop.view(ANN)
+
+
+def test_the_api_takes_a_mark_alone() -> None:
+    shop = Shop()
+    body = bodies.parse(bodies.Choice, {"userId": "42", "minor": True})
+    heard = body.heard(shop.policy)
+
+    consents.choose(
+        shop.world,
+        body.choice(shop.world.identifiers, shop.clock(), CRM.id, CRM.trust, heard),
+    )
+
+    assert state(shop) == "denied"
 
 
 def test_it_survives_a_merge_and_a_split() -> None:

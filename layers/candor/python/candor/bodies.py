@@ -168,7 +168,7 @@ class Choice(Body):
         """What `signals` come to. Raises Refused where they and `purposes` choose nothing."""
         said = self.signals.model_dump(by_alias=True) if self.signals else {}
         heard = Preferences(policy).read(said.items(), explicit=True)
-        if not self.purposes and not heard.purposes:
+        if not self.purposes and not heard.purposes and self.minor is None:
             why = "; ".join(f"{one.code}: {one.message}" for one in heard.notes[:5])
             text = why or "It grants and denies nothing, so there is nothing to record."
             raise Refused("nothing_chosen", text)

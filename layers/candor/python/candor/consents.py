@@ -133,13 +133,15 @@ def choose(world: World, choice: Choice) -> list[Note]:
         raise Refused("no_identifier", "Name the person by `userId` or `anonymousId`.")
     made = claim(choice.ids, choice.trust, world.policy)
     proven = choice.trust != "client"
-    if not (proven and made.person) and (choice.guardian or choice.minor is False):
+    # A proof shows that the person is logged in, and a child is: it makes no guardian of them.
+    by_server = choice.trust == "server" and made.person
+    if not by_server and (choice.guardian or choice.minor is False):
         text = "Only a server may say so, of somebody whom it names by more than a device."
         raise Refused("proof_required", f"A guardian's choice, or that somebody is of age: {text}")
     choice, notes = _counting(world, choice, made)
+    granting = any(choice.purposes.values())  # that somebody is of age is no grant
     if choice.minor is not None:
         choice = replace(choice, purposes={**choice.purposes, MINOR: not choice.minor})
-    granting = any(choice.purposes.values())
     keys = [one.key for one in made.ids]
     pairs = [(made.home.key, key) for key in keys if key != made.home.key]
     graph = Graph(world)
