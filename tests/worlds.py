@@ -139,7 +139,7 @@ class Shop:
             purposes=purposes,
             at=self.clock() - ago,
             mechanism=mechanism,
-            evidence=evidence or {},
+            evidence=evidence or ({"verified_by": "letter"} if guardian else {}),
             source=source.id,
             trust=source.trust,
             guardian=guardian,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from candor import separation
 from candor.consent import (
     Mechanism,
     denies,
@@ -219,6 +220,49 @@ def test_what_a_device_says_again_costs_nothing_or_little() -> None:
     assert writes(shop, page("m4", "a1", ago=590, **again)) == 1, "the device alone, once an hour"
     assert writes(shop, page("m5", "a1", ago=10, **again)) == 0
     assert len(records(shop)) == 2
+
+
+def test_a_denial_is_not_lost_for_somebody_erased_who_is_named_beside() -> None:
+    shop = Shop()
+    shop.send(WEB, page("m1", "new", analytics=True, marketing=True))
+    shop.send(CRM, order("o", userId="gone"))
+    shop.erase("user_id:gone")
+
+    shop.choose(("user_id:gone", "anonymous_id:new"), {"marketing": False}, WEB)
+    both: Json = {"userId": "gone", "anonymousId": "new"}
+    shop.send(WEB, sent("page", "m2", context=says(analytics=False, marketing=True), **both))
+
+    assert shop.state("anonymous_id:new", "marketing") == "denied"
+    assert shop.state("anonymous_id:new", "analytics") == "denied"
+    assert "m2" not in shop.event_ids("anonymous_id:new", "privacy_rights")
+
+
+def test_a_denial_of_a_device_holds_for_what_it_sent_after_it_was_separated() -> None:
+    shop = Shop()
+    shop.choose("user_id:42", {"analytics": True})
+    told: Json = {"userId": "42", "anonymousId": "a1", "context": says(analytics=False)}
+    shop.send(CRM, order("o", **told))
+    shop.clock.advance(1)
+    assert "o" not in shop.event_ids("user_id:42", "analytics")
+
+    one, other = shop.id("user_id:42"), shop.id("anonymous_id:a1")
+    separation.separate(shop.world, one, other, "staff", "why")
+
+    assert "o" not in shop.event_ids("user_id:42", "analytics")
+    assert "o" in shop.event_ids("user_id:42")
+
+
+def test_an_explicit_grant_that_comes_late_is_behind_what_the_device_denied_again() -> None:
+    shop = Shop()
+    shop.send(WEB, page("m1", "a1", ago=780, marketing=False))
+    shop.send(WEB, page("m2", "a1", ago=200, marketing=False))
+
+    shop.choose("anonymous_id:a1", {"marketing": True}, WEB, ago=400)
+    assert shop.state("anonymous_id:a1", "marketing") == "denied"
+    assert len(records(shop)) == 1
+
+    shop.choose("anonymous_id:a1", {"marketing": True}, WEB)
+    assert shop.state("anonymous_id:a1", "marketing") == "granted"
 
 
 def test_a_denial_that_is_said_again_outlives_a_grant_from_before_it() -> None:

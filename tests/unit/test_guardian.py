@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import bodies, consents, separation
-from candor.consent import MINOR, by_guardian, fold_choices, verdict
-from candor.consents import register_of
+from candor import bodies, consents, registers, separation
+from candor.consent import MINOR, by_guardian, fold_choices, register_of, verdict
 from candor.errors import NotFound, Refused
+from candor.identifiers import Identifier
+from candor.ports import Key, Row
 from tests.worlds import CRM, SHIPPED, WEB, Shop, order, policy, says, sent
 
 ANN = "user_id:42"
@@ -174,6 +175,44 @@ def test_no_denial_and_no_mark_ever_adds_a_permission(
     for asked in ("marketing", "analytics"):
         allowed = verdict(SHIPPED, asked, after, {asked: [60, 1]}).allowed
         assert allowed <= verdict(SHIPPED, asked, before, {asked: [60, 1]}).allowed
+
+
+@pytest.mark.parametrize("ended", ["split", "rebuild"])
+def test_what_ended_when_they_came_of_age_never_counts_again(ended: str) -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": True}, guardian=True)
+    shop.clock.advance(MINUTE)
+    mail = {"traits": {"email": "ann@example.com"}}
+    shop.send(CRM, order("o", userId="42", context=mail))
+    shop.choose("email:ann@example.com", {}, minor=False)
+    assert state(shop) == "unknown"
+
+    one, other = shop.id(ANN), shop.id("email:ann@example.com")
+    if ended == "split":
+        separation.separate(shop.world, one, other, "staff", "why")
+    else:
+        shop.rows.delete([row_key(row) for row in shop.rows.held("graph") if is_record(row, other)])
+        registers.rebuild(shop.world, one, dry_run=False)
+
+    assert state(shop) == "unknown"
+
+
+def is_record(row: Row, one: Identifier) -> bool:
+    return bool(row["pk"] == f"I#{one.key}" and row["sk"].startswith("CONSENT#"))
+
+
+def row_key(row: Row) -> Key:
+    return Key("graph", row["pk"], row["sk"])
+
+
+def test_how_a_guardian_was_verified_has_to_be_said() -> None:
+    shop = Shop()
+    unsaid = consents.Choice(
+        (shop.id(ANN),), {"marketing": True}, 60, "api", {}, "crm", "server", guardian=True
+    )
+    with pytest.raises(Refused) as refused:
+        consents.choose(shop.world, unsaid)
+    assert refused.value.code == "evidence_required"
 
 
 def test_a_guardians_grant_is_under_a_name_of_its_own() -> None:

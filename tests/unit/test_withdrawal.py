@@ -2,7 +2,7 @@
 
 import pytest
 
-from candor import retention, withdrawal
+from candor import retention, separation, withdrawal
 from candor.credentials import Source
 from candor.ports import Key, Update
 from candor.retention import Swept
@@ -121,6 +121,69 @@ def test_a_public_key_hides_another_ones_data_and_does_not_delete_it(
     sweep(shop)
 
     assert ("page" in everything(shop)) == left
+
+
+def test_a_public_keys_denial_deletes_nothing_beside_a_proven_one_either() -> None:
+    shop = shopper()
+    shop.choose(ANN, {"analytics": False, "personalization": False}, WEB)
+    shop.choose(ANN, {"sale_share": False})
+
+    sweep(shop)
+
+    assert "page" in everything(shop)
+
+
+def test_a_quarantine_lets_nothing_go_that_a_public_key_denied() -> None:
+    shop = shopper()
+    shop.choose(BROWSER, {"analytics": False, "personalization": False}, WEB)
+    assert shop.state(ANN, "analytics") == "denied"
+    shop.send(CRM, sent("page", "p2", userId="42", context=says(analytics=True)))
+    sweep(shop)
+    kept = everything(shop)
+
+    separation.quarantine(shop.world, shop.id(BROWSER), "staff", {})
+    sweep(shop)
+
+    assert set(shop.event_ids(ANN, "privacy_rights")) | everything(shop) == kept
+
+
+def test_a_device_takes_along_what_the_server_stored_through_it() -> None:
+    shop = shopper()
+    agreed = says(analytics=True)
+    shop.send(CRM, sent("page", "server", userId="42", anonymousId="a1", context=agreed))
+    shop.send(CRM, sent("page", "alone", userId="42", context=agreed))
+    shop.clock.advance(60)
+    no = says(analytics=False, personalization=False)
+    shop.send(WEB, sent("page", "no", anonymousId="a1", context=no))
+
+    sweep(shop)
+
+    left = set(shop.event_ids(ANN, "privacy_rights"))
+    assert "alone" in left
+    assert not {"page", "server"} & left
+
+
+def test_a_mark_outlives_a_merge_while_it_is_looked_at() -> None:
+    shop = shopper()
+    shop.choose(ANN, {"analytics": False, "personalization": False})
+    met: list[str] = []
+
+    def merge(call: str, found: object) -> None:
+        if call == "rows.get:after" and not met and "NODE" in repr(found):
+            met.append(call)
+            shop.send(CRM, order("o2", userId="42", context={"traits": {"email": "a@example.com"}}))
+
+    older = {"traits": {"email": "a@example.com"}}
+    shop.clock.advance(-3600)
+    shop.send(CRM, order("o1", context=older))
+    shop.clock.advance(3600)
+    shop.rows.tap = merge
+    sweep(shop)
+    shop.rows.tap = None
+    sweep(shop)
+
+    assert met
+    assert "page" not in everything(shop)
 
 
 def test_under_a_legal_hold_nothing_goes_until_it_is_over() -> None:

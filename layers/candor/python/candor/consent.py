@@ -15,7 +15,7 @@ so is a guardian's grant, under a name of its own. So both fold, and survive mer
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from candor.policy import Policy
 
@@ -109,6 +109,16 @@ def by_guardian(purpose: str) -> str:
     return f"guardian:{purpose}"
 
 
+def register_of(record: Mapping[str, Any]) -> dict[str, list[int]]:
+    """What a record that binds a profile is in the register of its choices."""
+    purpose, at = record["purpose"], max(1, record["at"])  # 0 means never
+    if not record["granted"]:
+        return {purpose: [at, 0]}
+    if record.get("guardian"):  # who speaks of whom they guard says that they are a minor
+        return {by_guardian(purpose): [0, at], MINOR: [at, 0]}
+    return {purpose: [0, at]}
+
+
 def is_minor(choices: Choices) -> bool:
     """Whether the person is marked as under the policy's age."""
     marked, of_age = choices.get(MINOR, (0, 0))
@@ -127,7 +137,7 @@ def standing(choices: Choices, purpose: str) -> tuple[int, int]:
     marked, of_age = choices.get(MINOR, (0, 0))
     if is_minor(choices):
         granted = choices.get(by_guardian(purpose), (0, 0))[1]
-    return denied, granted if granted > of_age or not marked else 0
+    return denied, granted if granted >= of_age or not marked else 0
 
 
 def denies(choices: Choices, purpose: str) -> bool:

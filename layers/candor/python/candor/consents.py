@@ -16,10 +16,10 @@ from candor.consent import (
     MINOR,
     UNDENIABLE,
     Mechanism,
-    by_guardian,
     fold_choices,
     fold_signals,
     hear_device,
+    register_of,
     signal,
 )
 from candor.credentials import Trust
@@ -65,16 +65,6 @@ class Choice:
     language: str | None = None
     """Of the text that the person was shown, as BCP 47 writes it."""
     text_version: str | None = None
-
-
-def register_of(record: Mapping[str, Any]) -> dict[str, list[int]]:
-    """What a record that binds a profile is in the register of its choices."""
-    purpose, at = record["purpose"], record["at"]
-    if not record["granted"]:
-        return {purpose: [at, 0]}
-    if record.get("guardian"):  # who speaks of whom they guard says that they are a minor
-        return {by_guardian(purpose): [0, at], MINOR: [at, 0]}
-    return {purpose: [0, at]}
 
 
 def record_signals(
@@ -135,6 +125,8 @@ def choose(world: World, choice: Choice) -> list[Note]:
     proven = choice.trust != "client"
     # A proof shows that the person is logged in, and a child is: it makes no guardian of them.
     by_server = choice.trust == "server" and made.person
+    if choice.guardian and not choice.evidence:
+        raise Refused("evidence_required", "Say in `evidence` how the guardian was verified.")
     if not by_server and (choice.guardian or choice.minor is False):
         text = "Only a server may say so, of somebody whom it names by more than a device."
         raise Refused("proof_required", f"A guardian's choice, or that somebody is of age: {text}")
@@ -148,14 +140,28 @@ def choose(world: World, choice: Choice) -> list[Note]:
     graph.load(keys, pairs)
     if granting and _register_anew(graph, choice, proven=proven):
         graph.load(keys, pairs)
-    if any(choice.at < (graph.keys[key].lifted or 0) for key in keys):
-        return notes  # from before the person registered anew
-    with suppress(keyring.Fenced):
+    # From before the person registered anew, nothing counts of them.
+    before = {key for key in keys if choice.at < (graph.keys[key].lifted or 0)}
+    try:
+        if before:
+            raise keyring.Fenced
         insist(lambda: _resolve(graph, choice, made), lambda: graph.load(keys, pairs))
         _record_all(graph, choice, made, proven=proven)
         # Who chooses is there, and what they chose does not end before they have been away long.
         insist(lambda: graph.seen(keys), lambda: graph.load(keys, pairs))
+    except keyring.Fenced:
+        _deny_the_rest(graph, choice, [one for one in made.ids if one.key not in before])
     return notes
+
+
+def _deny_the_rest(graph: Graph, choice: Choice, ids: list[Identifier]) -> None:
+    """Who is named beside somebody that is kept out loses no denial for it. Nobody new is made."""
+    denied = {purpose for purpose, granted in choice.purposes.items() if not granted}
+    graph.load([one.key for one in ids])
+    for one in ids:
+        if denied and one.key in graph.nodes:
+            with suppress(keyring.Fenced):
+                _bind_profile(graph, one, choice, denied)
 
 
 def _counting(world: World, choice: Choice, made: Claim) -> tuple[Choice, list[Note]]:
@@ -232,22 +238,24 @@ def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
             yield idkey, row
 
 
-def carried(graph: Graph, idkey: str, denials: Mapping[str, int], by: str) -> list[Update]:
-    """Records of denials (purpose to epoch seconds) that a part of a split profile takes along."""
+def carried(graph: Graph, idkey: str, choices: Mapping[str, list[int]], by: str) -> list[Update]:
+    """Records of choices (purpose to latest denial and grant, 0 for none) that a part of a split
+    profile takes along."""
     told = [
         {
             "purpose": purpose,
-            "granted": False,
+            "granted": granted,
             "at": at,
             "source": by,
             "trust": "server",
             "mechanism": "split",
             "binds": "profile",
         }
-        for purpose, at in sorted(denials.items())
+        for purpose, times in sorted(choices.items())
+        for granted, at in zip((False, True), times, strict=True)
+        if at
     ]
-    ending = [withdrawal.mark(idkey, graph.now, person=True)] if told else []
-    return [*(_record(graph, idkey, one) for one in told), *ending]
+    return [_record(graph, idkey, one) for one in told]
 
 
 def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> bool:
@@ -305,9 +313,13 @@ def _bind_device(graph: Graph, one: Identifier, choice: Choice, purposes: set[st
 
     def write() -> None:
         graph.ensure(one)
-        told = [_told(choice, purpose, "device") for purpose in sorted(purposes)]
+        # One that comes late, behind what might be a later denial, does not count, and leaves none.
+        said = graph.nodes[one.key].signals
+        heard = hear_device(said, register, graph.now)
+        counting = sorted(purpose for purpose in purposes if heard[purpose][1])
+        folded = fold_signals(said, {purpose: register[purpose] for purpose in counting})
+        told = [_told(choice, purpose, "device") for purpose in counting]
         records = [_record(graph, one.key, row, choice.evidence) for row in told]
-        folded = fold_signals(graph.nodes[one.key].signals, register)
         _write_signals(graph, one.key, folded, records)
 
     insist(write, lambda: graph.load([one.key]))

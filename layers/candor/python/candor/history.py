@@ -12,7 +12,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from candor import consents
-from candor.consent import MINOR, UNDENIABLE, Choices, Signals, Verdict, denies, signal, verdict
+from candor.consent import (
+    MINOR,
+    UNDENIABLE,
+    Choices,
+    Signals,
+    Verdict,
+    denies,
+    register_of,
+    signal,
+    verdict,
+)
 from candor.consent import standing as standing_of
 from candor.errors import Refused
 from candor.explanation import TRUSTED
@@ -108,7 +118,7 @@ class _Judge:
         return self._signal(self._signals[idkey], row)
 
     def _choice(self, row: Row) -> str:
-        granted, kept = bool(row["granted"]), consents.register_of(row)
+        granted, kept = bool(row["granted"]), register_of(row)
         name = next(iter(kept))
         if kept[name][granted] != self._choices[name][granted]:
             return f"A later {'grant' if granted else 'denial'} took its place."

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from candor import bundles, keyring, preferences, traits
-from candor.consent import Verdict, summary, verdict
+from candor.consent import Signals, Verdict, summary, verdict
 from candor.consents import records
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
@@ -50,6 +50,7 @@ class View:
     asked: str
     """The idkey that the person was asked for by."""
     _withheld: dict[str, Verdict] = field(default_factory=dict)
+    _strangers: dict[str, Signals] = field(default_factory=dict)
 
     def traits(self, *, verbose: bool = False) -> Json:
         """Name to value; verbose with source, time and end of each."""
@@ -258,13 +259,23 @@ class View:
             fix = "read it for one of these purposes, or change the policy"
             refused = Verdict(False, because, fix)
         else:
-            said = self.members.get(signal_of)
-            signals = said.node["signals"] if said else {}
+            signals = self._signals(signal_of)
             refused = verdict(policy, self.purpose, self.profile.choices, signals)
             if refused.allowed:
                 return True
         self._withheld[name] = refused
         return False
+
+    def _signals(self, idkey: str) -> Signals:
+        """What a device said, also one that is not of this profile any more: of what it sent, its
+        denial holds."""
+        if idkey in self.members:
+            signals: Signals = self.members[idkey].node["signals"]
+            return signals
+        if idkey not in self._strangers:
+            row = self.world.rows.get([node_key(idkey)]).get(node_key(idkey))
+            self._strangers[idkey] = row["signals"] if row else {}
+        return self._strangers[idkey]
 
     def _ends(self, at_ms: int, class_: str) -> int:
         return self.world.policy.due(self.world.policy.retention[class_], at_ms / 1000)

@@ -166,7 +166,8 @@ def _name(row: Row) -> tuple[object, ...]:
     """Tells a choice from all others. One that named several identifiers is on record under each,
     and is one choice where it binds the person."""
     place = "" if row["binds"] == "profile" else row["idkey"]
-    return (place, *(row[name] for name in ("at", "granted", "mechanism", "source")))
+    told = (row.get(name) for name in ("guardian", "language", "text_version"))
+    return (place, *(row[name] for name in ("at", "granted", "mechanism", "source")), *told)
 
 
 def _history(basis: str, said: Iterable[Row]) -> Iterator[Json]:
@@ -209,9 +210,9 @@ def _event(kind: str, row: Row) -> Json:
 
 
 def _latest_denial(history: list[Json]) -> str:
-    """What a denial that stands is called."""
+    """What a denial that stands is called; a minor has said nothing that counts."""
     denials = [event["@type"] for event in history if event["@type"] != "dpv:ConsentGiven"]
-    return str(denials[-1]) if denials else "dpv:ConsentRefused"
+    return str(denials[-1]) if denials else "dpv:ConsentUnknown"
 
 
 def _policy_notice(hash_: str) -> Json:

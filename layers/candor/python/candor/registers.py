@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from candor import consents
-from candor.consent import Choices, Signals, choose, fold_choices, fold_signals, hear
+from candor.consent import (
+    MINOR,
+    Choices,
+    Signals,
+    choose,
+    fold_choices,
+    fold_signals,
+    hear,
+    register_of,
+)
 from candor.errors import NotFound
 from candor.identifiers import Identifier
 from candor.identity import Graph, Profile, insist, node_key, profile_key
@@ -61,7 +70,7 @@ def rebuilt(found: Iterable[Record]) -> Registers:
             said = registers.signals.setdefault(idkey, {})
             hear(said, row["purpose"], row["at"], granted=row["granted"])
         elif row["binds"] == "profile":
-            choose(registers.choices, consents.register_of(row))
+            choose(registers.choices, register_of(row))
     return registers
 
 
@@ -73,7 +82,11 @@ def differences(held: Registers, found: Registers) -> list[Difference]:
         register, records = held.signals.get(idkey, {}), found.signals.get(idkey, {})
         kept = {purpose: said for purpose, said in register.items() if not said[1]}
         listed += _differing(idkey, register, records, fold_signals(records, kept))
-    kept = {purpose: [denied, 0] for purpose, (denied, _) in held.choices.items() if denied}
+    kept = {
+        purpose: times if purpose == MINOR else [times[0], 0]
+        for purpose, times in held.choices.items()
+        if times[0] or purpose == MINOR
+    }
     after = fold_choices(found.choices, kept)
     return listed + _differing(None, held.choices, found.choices, after)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from candor import consents, keyring, registers
-from candor.consent import denies, fold_choices
+from candor.consent import MINOR, denies, fold_choices
 from candor.errors import Clash, NotFound, Refused
 from candor.identifiers import Identifier
 from candor.identity import (
@@ -240,8 +240,8 @@ def _without(graph: Graph, living: Collection[str], shared: str) -> list[frozens
 
 def _some(whole: Profile, parts: Collection[frozenset[str]]) -> list[frozenset[str]]:
     """As many of a profile's parts as can be moved at once: each is a profile, its nodes, and a
-    record of each denial of the whole, with one mark for what is to go (`withdrawal`)."""
-    denials = sum(denies(whole.choices, purpose) for purpose in whole.choices) + 1
+    record of each denial of the whole, and of who is of age."""
+    denials = sum(denies(whole.choices, purpose) for purpose in whole.choices) + 2
     left = ROOM - 2 * denials
     found: list[frozenset[str]] = []
     for part in parts:
@@ -371,14 +371,15 @@ def _choices(
     first = {idkey: graph.nodes[idkey].first for idkey in part.members if idkey in graph.nodes}
     found = consents.records(graph.world, list(part.members))
     own = registers.rebuilt(registers.standing(found, first)).choices
-    denials = {
-        purpose: denied
+    taken = {
+        purpose: [denied, 0]
         for purpose, (denied, _) in whole.choices.items()
         if denies(whole.choices, purpose) and own.get(purpose, [0, 0])[0] < denied
     }
-    choices = fold_choices(own, {purpose: [at, 0] for purpose, at in denials.items()})
+    if whole.choices.get(MINOR, [0, 0]) != own.get(MINOR, [0, 0]):
+        taken[MINOR] = whole.choices[MINOR]  # or what ended when they came of age would count again
     holder = _strongest(part, graph.policy)
-    return choices, consents.carried(graph, holder, denials, by)
+    return fold_choices(own, taken), consents.carried(graph, holder, taken, by)
 
 
 def _strongest(profile: Profile, policy: Policy) -> str:

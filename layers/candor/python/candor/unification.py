@@ -337,18 +337,26 @@ class _Unification:
         self.allowing.clear()
         for event in self.events:
             choices = event.sent["consent"]
-            if not choices or event.dropped == "fenced" or "choice" in event.sent:
+            if not choices or "choice" in event.sent or not self._is_heard(event):
                 continue
             party = event.party
             who = party.claim.device
             unproven = party.trust == "client" and self.policy.identifiers[who.type].known
             for purpose, granted in choices.items():
-                if not (granted and unproven):
+                if not (granted and (unproven or event.dropped == "fenced")):
                     _, register, by = self.said.setdefault(who.key, (party, {}, {}))
                     before = register.get(purpose)
                     hear(register, purpose, event.sent["at"] // 1000, granted=granted)
                     if register[purpose] != before:
                         by[purpose] = event.sent.get("mechanisms", {}).get(purpose, "banner")
+
+    def _is_heard(self, event: _Event) -> bool:
+        """Whether what an event says of consent counts. Of one that names somebody who is kept out
+        it is what a device denies that is not, and that is here already."""
+        if event.dropped != "fenced":
+            return True
+        device = event.party.claim.device.key
+        return device in self.graph.nodes and not self._kept_out(device, event)
 
     def _record_signals(self) -> None:
         """At most one write per device, of the purposes that changed."""
@@ -366,7 +374,7 @@ class _Unification:
         """Global Privacy Control denies for the person, from when it was first seen on a device."""
         first: dict[Identifier, int] = {}
         for event in self.events:
-            if "gpc" in event.sent and event.dropped != "fenced":
+            if "gpc" in event.sent and self._is_heard(event):
                 device, at = event.party.claim.device, event.sent["at"] // 1000
                 first[device] = min(at, first.get(device, at))
         for device, at in first.items():

@@ -6,20 +6,18 @@ purposes was denied, goes for good. What was granted again before that stays.
 (GDPR Articles 7(3) and 17(1)(b))
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from candor import bundles, keyring
-from candor.consent import forbids, verdict
+from candor.consent import choose, forbids, register_of, verdict
 from candor.identity import node_key, profile_key, profile_of, traits_key
 from candor.policy import Attribute, Policy
 from candor.ports import Conflict, Delete, Key, Row, Update
 from candor.world import World
 
 WITHDRAWN = "WITHDRAWN"
-Signals = Mapping[str, Mapping[str, list[int]]]
-"""What each device said, by its idkey."""
 
 
 @dataclass(slots=True)
@@ -60,27 +58,66 @@ def _of_mark(world: World, row: Row, deleted: Deleted, more: Callable[[], bool])
     """Whether all of a mark is done. Raises Conflict where something changed meanwhile."""
     idkey = row["sk"]
     node = world.rows.get([node_key(idkey)]).get(node_key(idkey))
-    address = profile_key(node["profile"] if node else "-")
-    found = world.rows.get([address]).get(address)
-    if node is None or found is None or idkey not in found["members"]:
+    if node is None:
         return True
+    address = profile_key(node["profile"])
+    found = world.rows.get([address]).get(address)
+    if found is None or idkey not in found["members"]:
+        raise Conflict  # it was merged or split while we looked
     profile = profile_of(node["profile"], found)
     if profile.state or profile.held:
         return profile.state is not None  # an erasure takes all; a hold keeps it, and the mark
-    members = list(profile.members) if "person" in row else [idkey]
-    rows = world.rows.get(
-        [make(one) for one in profile.members for make in (keyring.key_of, node_key)]
+    keys = [make(one) for one in profile.members for make in (keyring.key_of, node_key)]
+    rows = world.rows.get(keys)
+    person = "person" in row
+    work = _Work(
+        world,
+        _proven(world, profile.members) if person else profile.choices,
+        {one: rows[node_key(one)]["signals"] for one in profile.members if node_key(one) in rows},
+        None if person else idkey,
+        deleted,
     )
-    signals = {
-        one: rows[node_key(one)]["signals"] for one in profile.members if node_key(one) in rows
-    }
-    for one in members:
+    for one in profile.members:
         salt = keyring.state_of(rows.get(keyring.key_of(one))).salt
-        if salt and one in signals:
-            _traits(world, one, salt, profile.choices, signals, deleted)
-            if not _events(world, one, salt, profile.choices, signals, deleted, more):
+        if salt and one in work.signals:
+            _traits(work, one, salt)
+            if not _events(work, one, salt, more):
                 return False
     return True
+
+
+@dataclass(slots=True)
+class _Work:
+    """One mark's: what is looked at, and by what it is judged."""
+
+    world: World
+    choices: Mapping[str, list[int]]
+    signals: dict[str, Mapping[str, list[int]]]
+    """What each device said."""
+    only: str | None
+    """The device whose data it is about; None for all of the person's."""
+    deleted: Deleted
+
+    def keeps(self, named: Attribute | None, device: str) -> bool:
+        """Whether something that came through a device, or from a home, is to be kept."""
+        if self.only not in (None, device):
+            return True
+        if device not in self.signals:  # it is of another profile now
+            row = self.world.rows.get([node_key(device)]).get(node_key(device))
+            self.signals[device] = row["signals"] if row else {}
+        return not _withdrawn(self.world.policy, named, self.choices, self.signals[device])
+
+
+def _proven(world: World, members: Collection[str]) -> dict[str, list[int]]:
+    """What was chosen, but for denials that a public key told of, or may have told of before a
+    split: they hide, and deleting cannot be undone."""
+    choices: dict[str, list[int]] = {}
+    for idkey in members:
+        for row in world.rows.query("graph", f"I#{idkey}", "CONSENT#"):
+            told = row["trust"] != "client" and row["mechanism"] != "split"
+            if row["binds"] == "profile" and (row["granted"] or told):
+                choose(choices, register_of(row))
+    return choices
 
 
 def _withdrawn(
@@ -100,15 +137,8 @@ def _withdrawn(
     )
 
 
-def _traits(
-    world: World,
-    idkey: str,
-    salt: bytes,
-    choices: Mapping[str, list[int]],
-    signals: Signals,
-    deleted: Deleted,
-) -> None:
-    key = traits_key(idkey)
+def _traits(work: _Work, idkey: str, salt: bytes) -> None:
+    world, key = work.world, traits_key(idkey)
     row = world.rows.get([key]).get(key)
     opened = world.vault.open(salt, row["data"], key.pk) if row else None
     if row is None or opened is None:
@@ -116,35 +146,23 @@ def _traits(
     kept = {
         name: fact
         for name, fact in opened["traits"].items()
-        if not _withdrawn(
-            world.policy, world.policy.traits.get(name), choices, signals.get(fact[3] or idkey, {})
-        )
+        if work.keeps(world.policy.traits.get(name), fact[3] or idkey)
     }
     if gone := len(opened["traits"]) - len(kept):
         version = row["version"]
         data = world.vault.seal(salt, opened | {"traits": kept}, key.pk)
         changed = {"data": data, "version": version + 1}
         world.rows.update(Update(key, set=changed, when={"version": version}))
-        deleted.traits += gone
+        work.deleted.traits += gone
 
 
-def _events(
-    world: World,
-    idkey: str,
-    salt: bytes,
-    choices: Mapping[str, list[int]],
-    signals: Signals,
-    deleted: Deleted,
-    more: Callable[[], bool],
-) -> bool:
+def _events(work: _Work, idkey: str, salt: bytes, more: Callable[[], bool]) -> bool:
     def keeps(event: Mapping[str, Any]) -> bool:
-        named = world.policy.event(event["name"], unnamed=event.get("unnamed", False))
-        said = signals.get(event.get("by", idkey), {})
-        return not _withdrawn(world.policy, named, choices, said)
+        named = work.world.policy.event(event["name"], unnamed=event.get("unnamed", False))
+        return work.keeps(named, event.get("by", idkey))
 
-    for row in world.rows.query("events", idkey):
+    for row in work.world.rows.query("events", idkey):
         if not more():
             return False
-        gone = bundles.thin(world, idkey, salt, row, keeps)
-        deleted.events += gone
+        work.deleted.events += bundles.thin(work.world, idkey, salt, row, keeps)
     return True
