@@ -230,10 +230,12 @@ def test_a_denial_is_not_lost_for_somebody_erased_who_is_named_beside() -> None:
 
     shop.choose(("user_id:gone", "anonymous_id:new"), {"marketing": False}, WEB)
     both: Json = {"userId": "gone", "anonymousId": "new"}
-    shop.send(WEB, sent("page", "m2", context=says(analytics=False, marketing=True), **both))
+    said = says(analytics=False, personalization=True)
+    shop.send(WEB, sent("page", "m2", context=said, **both))
 
     assert shop.state("anonymous_id:new", "marketing") == "denied"
     assert shop.state("anonymous_id:new", "analytics") == "denied"
+    assert shop.state("anonymous_id:new", "personalization") == "unknown"
     assert "m2" not in shop.event_ids("anonymous_id:new", "privacy_rights")
 
 

@@ -133,6 +133,17 @@ def test_a_public_keys_denial_deletes_nothing_beside_a_proven_one_either() -> No
     assert "page" in everything(shop)
 
 
+def test_a_device_that_joined_somebody_makes_nothing_of_theirs_go() -> None:
+    shop = shopper()
+    shop.send(CRM, order("o2", userId="42", anonymousId="strange"))
+
+    shop.choose("anonymous_id:strange", {"analytics": False, "personalization": False}, WEB)
+    assert shop.state(ANN, "analytics") == "denied"
+    sweep(shop)
+
+    assert "page" in everything(shop)
+
+
 def test_a_quarantine_lets_nothing_go_that_a_public_key_denied() -> None:
     shop = shopper()
     shop.choose(BROWSER, {"analytics": False, "personalization": False}, WEB)
