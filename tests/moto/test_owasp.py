@@ -40,6 +40,8 @@ STAFF = {
     **{f"/profiles/{{identifier}}{part}": {"dpo", "analyst", "marketer"} for part in PARTS},
     "/profiles/{identifier}/why": {"dpo", "analyst", "marketer"},
     "/profiles/{identifier}/consents/receipt": {"dpo", "analyst", "marketer"},
+    "/profiles/{identifier}/consents/explain": {"dpo", "analyst", "marketer"},
+    "/profiles/{identifier}/consents/rebuild": {"dpo"},
     **{f"/profiles/{{identifier}}/{part}": {"dpo"} for part in ("unlink", "relink", "quarantine")},
     "/quarantine": {"dpo"},
     "/profiles/query": {"dpo", "analyst", "marketer"},
@@ -153,7 +155,8 @@ def test_api2_broken_authentication(cloud: Cloud, keys: dict[str, str]) -> None:
     cloud.later += credentials.CACHED_SECONDS + 1
     for method, resource in closed(cloud):
         if resource == "/consents":  # whose body may hold the key, so that it comes first
-            assert cloud.call(method, resource, {}, key="").status == 400
+            assert cloud.call(method, resource, {"x": 1}, key="").status == 400
+            assert cloud.call(method, resource, {}, key="").status == 401
             continue
         wrong = ["", "x", "wk_", "tk_", keys["marketer"], keys["client"][:-1]]
         wrong += [keys[who] for who in SOURCES if resource in STAFF]
