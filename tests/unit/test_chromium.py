@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests import chromium
 
 
 @pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A machine without a Chromium, whose apt gets nothing."""
     for name in (*chromium.NAMES, "dpkg-deb", "apt-get"):
         script = "#!/bin/sh\necho E: no route to host >&2; exit 100\n"
@@ -20,6 +21,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(chromium, "LOCAL", tmp_path / "local")
     monkeypatch.setattr(chromium, "UNPACKED", tmp_path / "local" / "chromium")
     chromium.command.cache_clear()
+    yield
+    chromium.command.cache_clear()  # or others would be given what was made up here
 
 
 def test_one_on_the_path_that_works_is_taken(tmp_path: Path) -> None:
