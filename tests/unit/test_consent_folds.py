@@ -222,6 +222,24 @@ def test_what_a_device_says_again_costs_nothing_or_little() -> None:
     assert len(records(shop)) == 2
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_what_was_done_under_a_no_is_not_kept_for_a_later_yes(together: bool) -> None:
+    shop = Shop()
+    traits = {"firstName": "Ann", "gender": "f"}
+    no = says(analytics=False, marketing=False, personalization=False)
+    before = [
+        page("no", "a1", ago=600, analytics=False, personalization=False),
+        sent("identify", "i", 500, anonymousId="a1", traits=traits, context=no),
+    ]
+    after = page("yes", "a1", ago=5, analytics=True, personalization=True, marketing=True)
+    for events in [[*before, after]] if together else [before, [after]]:
+        shop.send(WEB, *events)
+
+    view = shop.view("anonymous_id:a1", "privacy_rights")
+    assert [one["messageId"] for one in view.events()[0]] == ["yes"]
+    assert "gender" not in view.traits()
+
+
 def test_a_denial_is_not_lost_for_somebody_erased_who_is_named_beside() -> None:
     shop = Shop()
     shop.send(WEB, page("m1", "new", analytics=True, marketing=True))

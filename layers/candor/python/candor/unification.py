@@ -383,7 +383,18 @@ class _Unification:
 
     def _allowed(self, event: _Event) -> bool:
         """Whether any purpose lets this event be kept."""
-        return event.rule is not None and self._may(event.party, event.rule.purposes)
+        return event.rule is not None and self._may_keep(event, event.rule.purposes)
+
+    def _may_keep(self, event: _Event, purposes: frozenset[str]) -> bool:
+        """Whether one of these purposes is allowed, and is not one that the event itself denies:
+        what was done under a no is not kept for a yes that came after it."""
+        rules = self.policy.purposes
+        denied = {
+            purpose
+            for purpose, granted in event.sent["consent"].items()
+            if not granted and purpose in rules and rules[purpose].basis == "consent"
+        }
+        return self._may(event.party, purposes - denied if denied else purposes)
 
     def _may(self, party: _Party, purposes: frozenset[str]) -> bool:
         """Whether one of these purposes is allowed to what this party sends now."""
@@ -465,7 +476,7 @@ class _Unification:
             home, device = party.claim.home.key, party.claim.device.key
             for name, value in event.sent["traits"].items():
                 named = self.policy.traits.get(name)  # a policy may change while events wait
-                if not named or not self._may(party, named.purposes):
+                if not named or not self._may_keep(event, named.purposes):
                     event.also.append(("trait_dropped", "no_consent" if named else "not_in_policy"))
                 else:
                     fact = traits.Fact(
