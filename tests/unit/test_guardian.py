@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import bodies, consents, registers, separation
+from candor import bodies, consents, history, registers, separation
 from candor.consent import MINOR, by_guardian, fold_choices, register_of, verdict
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
@@ -203,6 +203,22 @@ def is_record(row: Row, one: Identifier) -> bool:
 
 def row_key(row: Row) -> Key:
     return Key("graph", row["pk"], row["sk"])
+
+
+def test_that_a_guardian_granted_one_purpose_is_told_of_the_others() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": True})
+    shop.clock.advance(MINUTE)
+    shop.choose(ANN, {"analytics": True}, guardian=True)
+
+    view = shop.view(ANN, "privacy_rights")
+    told = history.explained(view, "marketing", shop.clock())
+
+    assert told["allowed"] is view.may("marketing").allowed is False
+    assert "no guardian" in told["because"]
+    assert [one["said"].partition(" in ")[0] for one in told["data"] if one["decides"]] == [
+        "Said to be a minor"
+    ]
 
 
 def test_how_a_guardian_was_verified_has_to_be_said() -> None:

@@ -6,7 +6,7 @@ the person's identifiers are, the policy, and that records end. (Demonstrating c
 Article 7(1))
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -72,7 +72,7 @@ def account(
     `first` are the days since which the identifiers are here. A denial that a part of a person took
     along when it was split off counts from when it was made: it bound the part then.
     """
-    told = sorted((one for one in found if one[1]["purpose"] in (purpose, MINOR)), key=_turn)
+    told = sorted(_about(found, purpose), key=_turn)
     made = [one for one in told if one[1]["at"] <= at]
     known = [one for one in made if _known(one[1]) <= at]
     here = {idkey: day for idkey, day in first.items() if day <= at // DAY}
@@ -90,6 +90,16 @@ def account(
         for idkey, row in known
     )
     return Account(person, verdicts, records, len(made) - len(known))
+
+
+def _about(found: Iterable[Record], purpose: str) -> Iterator[Record]:
+    """The records that have a say: a guardian's grant of something else tells of a minor."""
+    for idkey, row in found:
+        if row["purpose"] in (purpose, MINOR):
+            yield idkey, row
+        elif row.get("guardian"):
+            kept = {name: row[name] for name in row if name != "guardian"}
+            yield idkey, kept | {"purpose": MINOR, "granted": False}
 
 
 OVER = "Its identifier had not been seen for so long that it ended, and began anew."
