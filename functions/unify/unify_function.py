@@ -19,7 +19,7 @@ def _unify(record: dict[str, Any], more: Callable[[], bool], begin: bool) -> lis
 
     With `begin` off that is the whole of it, but for a message that did fail.
     """
-    failed = int(record["attributes"]["ApproximateReceiveCount"]) > 1
+    failed = _failed(record)
     if not begin and failed:
         raise Unfinished
     if not begin:
@@ -35,6 +35,11 @@ def _unify(record: dict[str, Any], more: Callable[[], bool], begin: bool) -> lis
     return outcomes
 
 
+def _failed(record: dict[str, Any]) -> bool:
+    """Whether a message was here before."""
+    return int(record["attributes"]["ApproximateReceiveCount"]) > 1
+
+
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     def more() -> bool:
         return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
@@ -43,6 +48,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     for n, record in enumerate(event["Records"]):
         try:
             telemetry.outcomes(_unify(record, more, begin=n == 0 or more()))
+        except Unfinished as error:
+            failed.append({"itemIdentifier": record["messageId"]})
+            if _failed(record):
+                telemetry.fault(error, queued=record["messageId"])
+            else:  # it came when a slow start had taken the time, and comes again
+                telemetry.done("unfinished")
         except Exception as error:  # noqa: BLE001  whatever it is, it must not take its neighbours along
             telemetry.fault(error, queued=record["messageId"])  # `candor dlq list` tells why by it
             failed.append({"itemIdentifier": record["messageId"]})

@@ -121,6 +121,8 @@ def test_messages_that_there_is_no_time_for_wait_their_turn_anew(cloud: Cloud) -
 
     failed = [one["itemIdentifier"] for one in answer["batchItemFailures"]]
     assert failed == ["m0", "m2"], "the first was begun, and the last has failed before"
+    told = cloud.said.getvalue()
+    assert told.count('"message":"fault"') == 1, "of the last: a slow start alone is no fault"
     (again,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
     assert again["Body"] == bodies[1], "under its own key, which ends when certificates say"
 
