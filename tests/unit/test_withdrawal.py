@@ -4,7 +4,7 @@ import pytest
 
 from candor import retention, separation, withdrawal
 from candor.credentials import Source
-from candor.ports import Key, Update
+from candor.ports import Key, Put, Update
 from candor.retention import Swept
 from tests.worlds import CRM, WEB, Json, Shop, order, says, sent
 
@@ -223,6 +223,27 @@ def test_a_sweep_that_ran_out_of_time_goes_on_in_the_next(more: int) -> None:
     sweep(shop)
 
     assert everything(shop) == {"viewed", "order"}
+    assert marks(shop) == []
+
+
+def test_however_much_was_withdrawn_a_sweep_comes_to_the_keys_that_end() -> None:
+    shop = shopper()
+    no = {"analytics": False, "personalization": False}
+    for user in range(5):
+        shop.choose(f"user_id:u{user}", no)
+    shop.rows.put([Put(Key("keys", "T#old"), {"due": 1})])
+
+    def slow(call: str, detail: object) -> None:
+        if call == "rows.commit:after":
+            shop.clock.advance(retention.WITHDRAWING)
+
+    shop.rows.tap = slow
+    swept = sweep(shop)
+    shop.rows.tap = None
+
+    assert len(marks(shop)) == 4
+    assert swept.keys >= 1
+    sweep(shop)
     assert marks(shop) == []
 
 

@@ -16,6 +16,8 @@ from candor.world import World
 PLACE = Key("keys", "S#sweep")
 RUNS = 3
 """How often a request that ended partial is begun again without anybody asking."""
+WITHDRAWING = 120
+"""Seconds of a run that what was withdrawn may take: it is hidden already, and keys end in time."""
 GRACE = 3600
 """Seconds a request may be pending before it counts as stuck."""
 
@@ -40,7 +42,8 @@ def sweep(work: Erasure, world: World, workflow: Workflow, more: Callable[[], bo
     swept = Swept()
     _restart_requests(work, workflow, swept)
     swept.objects = archive.expire(work.objects, work.clock())
-    gone = withdrawal.carry_out(world, more)
+    began = work.clock()
+    gone = withdrawal.carry_out(world, lambda: more() and work.clock() < began + WITHDRAWING)
     swept.withdrawn_events, swept.withdrawn_traits = gone.events, gone.traits
     rows = work.rows
     place = rows.get([PLACE]).get(PLACE)
