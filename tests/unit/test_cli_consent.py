@@ -10,10 +10,7 @@ import pytest
 
 from candor.ports import Key, Unavailable, Update
 from cli.api import Api
-from cli.main import main
-from cli.target import load_stack
-from tests.served import Served
-from tests.unit.test_cli_identity import COLOURS, Desk
+from tests.unit.test_cli_identity import Desk, opened, speaking
 from tests.worlds import CRM, Json, order, says, sent
 
 ANN, PHONE = "user_id:42", "anonymous_id:a1"
@@ -22,12 +19,7 @@ ANN, PHONE = "user_id:42", "anonymous_id:a1"
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
     """Ann, who allowed analytics on her phone and denied marketing by a server, all on one day."""
-    made = Desk(Served(monkeypatch))
-    (tmp_path / "stack.json").write_text(json.dumps(made.stack))
-    monkeypatch.setattr(load_stack, "__defaults__", (tmp_path,))
-    monkeypatch.setattr(Api, "_call", made.wire())
-    monkeypatch.delenv("CANDOR_PORT", raising=False)
-    monkeypatch.setenv("COLUMNS", "220")
+    made = opened(monkeypatch, tmp_path, 220)
     page = sent("page", "p", 90, anonymousId="a1", context=says(analytics=True))
     made.send("client", page)
     made.send("server", order("o", userId="42", anonymousId="a1"))
@@ -38,14 +30,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command; what it said, with its exit code first."""
-
-    def run(*words: str) -> tuple[int, str]:
-        capsys.readouterr()
-        code = main(["consent", *words])
-        return code, COLOURS.sub("", "".join(capsys.readouterr()))
-
-    return run
+    return speaking(capsys, "consent")
 
 
 def answered(said: Any, *words: str) -> Json:

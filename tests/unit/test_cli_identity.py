@@ -71,15 +71,32 @@ class Desk:
         ]
 
 
+def opened(monkeypatch: pytest.MonkeyPatch, folder: Path, columns: int) -> Desk:
+    """A desk whose stack file is in `folder`, and a terminal so wide."""
+    made = Desk(Served(monkeypatch))
+    (folder / "stack.json").write_text(json.dumps(made.stack))
+    monkeypatch.setattr(load_stack, "__defaults__", (folder,))
+    monkeypatch.setattr(Api, "_call", made.wire())
+    monkeypatch.delenv("CANDOR_PORT", raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    return made
+
+
+def speaking(capsys: pytest.CaptureFixture[str], family: str) -> Any:
+    """Runs a command of a family; what it said, with its exit code first."""
+
+    def run(*words: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = main([family, *words])
+        return code, COLOURS.sub("", "".join(capsys.readouterr()))
+
+    return run
+
+
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
-    made = Desk(Served(monkeypatch))
-    (tmp_path / "stack.json").write_text(json.dumps(made.stack))
-    monkeypatch.setattr(load_stack, "__defaults__", (tmp_path,))
-    monkeypatch.setattr(Api, "_call", made.wire())
+    made = opened(monkeypatch, tmp_path, 160)
     monkeypatch.setattr(identity, "time", SimpleNamespace(time=made.shop.clock))
-    monkeypatch.delenv("CANDOR_PORT", raising=False)
-    monkeypatch.setenv("COLUMNS", "160")
     return made
 
 
@@ -97,14 +114,7 @@ def melted(desk: Desk) -> Desk:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command; what it said, with its exit code first."""
-
-    def run(*words: str) -> tuple[int, str]:
-        capsys.readouterr()
-        code = main(["identity", *words])
-        return code, COLOURS.sub("", "".join(capsys.readouterr()))
-
-    return run
+    return speaking(capsys, "identity")
 
 
 def answered(said: Any, *words: str) -> tuple[int, Json]:
