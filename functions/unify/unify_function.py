@@ -9,6 +9,9 @@ from candor.wiring import Wiring
 
 RESERVE_MS = 10_000
 """Begin nothing with less time left: being cut off makes the neighbours come again too."""
+SLOW = 4
+"""Times a message may find no time, of the eight after which it is a dead letter, until it is told
+as a fault: slow starts are none."""
 
 wiring = Wiring()
 telemetry = Telemetry(tail=wiring.tail)
@@ -37,7 +40,11 @@ def _unify(record: dict[str, Any], more: Callable[[], bool], begin: bool) -> lis
 
 def _failed(record: dict[str, Any]) -> bool:
     """Whether a message was here before."""
-    return int(record["attributes"]["ApproximateReceiveCount"]) > 1
+    return _received(record) > 1
+
+
+def _received(record: dict[str, Any]) -> int:
+    return int(record["attributes"]["ApproximateReceiveCount"])
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -50,9 +57,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             telemetry.outcomes(_unify(record, more, begin=n == 0 or more()))
         except Unfinished as error:
             failed.append({"itemIdentifier": record["messageId"]})
-            if _failed(record):
+            if _received(record) > SLOW:
                 telemetry.fault(error, queued=record["messageId"])
-            else:  # it came when a slow start had taken the time, and comes again
+            else:
                 telemetry.done("unfinished")
         except Exception as error:  # noqa: BLE001  whatever it is, it must not take its neighbours along
             telemetry.fault(error, queued=record["messageId"])  # `candor dlq list` tells why by it
