@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field, RootModel
 from candor import collection
 from candor.consent import Mechanism, State
 from candor.credentials import Role, Trust
-from candor.erasure import Store
+from candor.keyring import Mode
 from candor.policy import Basis
 from candor.preferences import ConsentType
+from candor.requests import Ground, Law, Store, Type
 from candor.spelling import Normaliser
 
 Json = dict[str, Any]
@@ -425,13 +426,27 @@ class ConsentReceipt(Certificate):
     ]
 
 
+Status = Literal[
+    "pending", "running", "held", "partial", "failed", "cancelled", "refused", "completed"
+]
+
+
 class Request(BaseModel):
     id: str
-    type: str
-    mode: str
-    status: str
+    type: Type
+    mode: Annotated[Mode | None, Field(description="of an erasure")]
+    status: Status
+    law: Law
     created: datetime
-    due: datetime
+    due: Annotated[datetime, Field(description="by when the person has to be answered")]
+    acts_at: Annotated[
+        datetime | None, Field(description="when its waiting period ends, where there is one")
+    ]
+    awaits_approval: bool
+    ground: Annotated[
+        Ground | Literal["erased_by_another_request", "not_possible"] | None,
+        Field(description="why it was refused"),
+    ]
     identifiers: int
     receipts: list[Receipt]
     horizons: list[Horizon]
@@ -439,6 +454,21 @@ class Request(BaseModel):
 
 
 class Requests(Page[Request]):
+    pass
+
+
+class Hold(BaseModel):
+    id: str
+    reason: str | None
+    until: datetime
+    created: datetime
+    placed_by: str
+    released: datetime | None
+    released_by: str | None
+    identifiers: int
+
+
+class Holds(Page[Hold]):
     pass
 
 
@@ -528,6 +558,13 @@ class PolicyIdentifier(PolicyAttribute):
     sources: Annotated[list[str], Field(alias="from")]
 
 
+class PolicyErasure(BaseModel):
+    """What is waited for before an erasure destroys anything."""
+
+    waiting_days: int
+    second_person: bool
+
+
 class Policy(BaseModel):
     """policy.yaml as it is in force; times in days."""
 
@@ -553,6 +590,7 @@ class Policy(BaseModel):
     us_opt_outs: dict[str, list[str]]
     imports: dict[str, Json]
     webhooks: dict[str, Json]
+    erasure: PolicyErasure
     hash: str
 
 

@@ -519,6 +519,9 @@ def _surroundings(old: Json, new: Json) -> Iterator[Told]:
         yield ("changes", "sources.priority", told, data)
 
 
+NOTHING_WAITED_FOR = {"waiting_days": 0, "second_person": False}
+
+
 def _rest(old: Json, new: Json) -> Iterator[Told]:
     for field in ("organization", "contact"):
         if old[field] != new[field]:
@@ -528,6 +531,12 @@ def _rest(old: Json, new: Json) -> Iterator[Told]:
         told = f"People read that a guardian answers for who is under {now}, and not under {was}."
         data = "Who is marked as a minor stays so until it is said otherwise."
         yield ("changes", "minors_under", told, data)
+    was, now = (one.get("erasure", NOTHING_WAITED_FOR) for one in (old, new))
+    if was != now:
+        days, second = now["waiting_days"], now["second_person"]
+        told = f"An erasure destroys after {days} days" + (" and a second person's yes." * second)
+        data = "Requests that wait already go on as they began."
+        yield ("changes", "erasure", told, data)
     same = old.get("changed") == new.get("changed")
     if same and new.get("changed") and old["hash"] != new["hash"]:
         told = f"People still read that this was last changed on {new['changed']}: set the date."

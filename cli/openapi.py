@@ -159,10 +159,10 @@ CALLS: dict[Operation, Call] = {
             "text_version": "2026-03",
         },
     ),
-    privacy.request_erasure: Call(
+    privacy.make_request: Call(
         {202: answers.Request, 200: answers.Forecast},
         bodies.PrivacyRequest,
-        fails=(403, 409),
+        fails=(403, 404, 409),
         right="privacy",
         example={
             "type": "erasure",
@@ -173,6 +173,29 @@ CALLS: dict[Operation, Call] = {
     ),
     privacy.show_request: Call({200: answers.Request}, fails=(403, 404), right="privacy"),
     privacy.list_requests: Call({200: answers.Requests}, right="privacy"),
+    privacy.cancel_request: Call({200: answers.Request}, fails=(403, 404, 409), right="privacy"),
+    privacy.approve_request: Call({200: answers.Request}, fails=(403, 404, 409), right="privacy"),
+    privacy.refuse_request: Call(
+        {200: answers.Request},
+        bodies.Refusal,
+        fails=(403, 404, 409),
+        right="privacy",
+        example={"ground": "manifestly_unfounded"},
+    ),
+    privacy.place_hold: Call(
+        {201: answers.Hold},
+        bodies.Hold,
+        fails=(403, 404, 409),
+        right="privacy",
+        example={
+            "subject": {"type": "email", "value": "ann@example.com"},
+            "reason": "court order 12 O 34/26",
+            "until": "2027-12-31T00:00:00Z",
+        },
+    ),
+    privacy.list_holds: Call({200: answers.Holds}, right="privacy"),
+    privacy.release_hold: Call({200: answers.Done}, fails=(403, 404, 409), right="privacy"),
+    privacy.lift_fence: Call({200: answers.Done}, fails=(403, 404, 409), right="privacy"),
     privacy.create_key: Call(
         {201: answers.Issued},
         bodies.Credential,

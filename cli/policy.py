@@ -192,6 +192,11 @@ class Webhook(Mapped):
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
+class Erasure(Strict):
+    waiting_days: int = Field(default=0, ge=0, le=21)
+    second_person: bool = False
+
+
 class Policy(Strict):
     version: Literal[1]
     organization: str
@@ -216,6 +221,7 @@ class Policy(Strict):
     us_opt_outs: dict[str, list[str]] = {}
     imports: dict[Slug, Import] = {}
     webhooks: dict[Slug, Webhook] = {}
+    erasure: Erasure = Erasure()
 
 
 class Wrong(ValueError):

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from candor import archive, collection, consents, erasure, history, unification
+from candor import archive, collection, consents, erasure, history, requests, unification
 from candor.consent import Mechanism, verdict
 from candor.credentials import Source
 from candor.identifiers import Identifier, Identifiers
@@ -86,7 +86,7 @@ class Shop:
         self.world = World(
             self.rows, Vault({1: "m" * 64}), Identifiers(rules, "h" * 64), rules, self.clock
         )
-        self.erasure = erasure.Erasure(
+        self.erasure = requests.Erasure(
             self.rows, rules, self.clock, self.objects, (self.queue,), recovery_days=1
         )
 
@@ -172,11 +172,18 @@ class Shop:
     def event_ids(self, who: str, purpose: str = "service") -> list[str]:
         return [event["messageId"] for event in self.view(who, purpose).events(limit=500)[0]]
 
+    def ask(self, who: str, mode: Mode = "erase") -> Json:
+        """Write down a request for an erasure, and do nothing for it."""
+        asking = requests.Asking("t", "a test")
+        return requests.open_erasure(self.erasure, self.world.vault, self.id(who), mode, asking)
+
+    def request(self, id_: str) -> Json:
+        """A privacy request as it lies there."""
+        return requests.find(self.rows, id_)
+
     def acknowledge(self, who: str, mode: Mode = "erase") -> str:
         """Ask for an erasure; returns the request's id. The person is fenced and unreadable."""
-        opened = erasure.open_request(
-            self.erasure, self.world.vault, self.id(who), mode, verified_by="a test", principal="t"
-        )
+        opened = self.ask(who, mode)
         row = erasure.advance(self.erasure, self.workflow, opened["pk"])
         request: str = row["pk"]
         return request
@@ -184,7 +191,7 @@ class Shop:
     def erase(self, who: str, mode: Mode = "erase") -> str:
         """Ask for an erasure and do it to its end."""
         request = self.acknowledge(who, mode)
-        if erasure.request(self.erasure, request)["status"] == "completed":
+        if self.request(request)["status"] == "completed":
             return request  # done before, and the person is still fenced
         for store in ("graph", "events", "archive", "queues"):
             erasure.erase(self.erasure, store, request)

@@ -14,7 +14,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     step, request = event["step"], event["request"]
     work = wiring.erasure
     if step == "plan":
-        erasure.fence(work, request)
+        erasure.plan(work, request)
     elif step == "verify":
         return erasure.verify(work, request)
     elif step == "certify":

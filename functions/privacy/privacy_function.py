@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
-from candor import audit, bodies, credentials, erasure
+from candor import audit, bodies, credentials, erasure, holds, requests, rights
 from candor.credentials import Principal
 from candor.errors import NotFound, Refused
+from candor.identifiers import Identifier
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, serve
 from candor.wiring import Wiring
@@ -33,29 +34,68 @@ def _id(request: Request) -> str:
     return id_
 
 
-def request_erasure(request: Request) -> Answer:
-    """Erase a person: unreadable when this answers, then deleted, verified and certified."""
+def make_request(request: Request) -> Answer:
+    """Ask for a person's right: erasure, restriction, objection or rectification.
+
+    It binds when this answers: who is to be erased is unreadable, who is restricted is not used.
+    """
     principal = _principal(request, "privacy")
-    body = bodies.parse(bodies.PrivacyRequest, request.json())
-    subject = wiring.identifiers.make(body.subject.type, body.subject.value)
-    if subject is None:
-        raise Refused("bad_identifier", "`subject` is not an identifier that names somebody.")
+    body = bodies.parse(bodies.PrivacyRequest, request.json()).root
+    subject = _subject(body.subject)
     about = [wiring.identifiers.pseudonym(subject.key)]
-    if body.dry_run:
+    if isinstance(body, bodies.ErasureRequest) and body.dry_run:
         _tell(principal, "privacy.dry_run", about=about)
         receipts = erasure.forecast(wiring.erasure, subject)
         return Answer({"dry_run": True, "type": body.type, "receipts": receipts})
     _tell(principal, "privacy.requested", about=about)
+    asking = requests.Asking(principal.id, body.verified_by, body.law)
     work = wiring.erasure
-    row = erasure.open_request(
-        work,
-        wiring.vault,
-        subject,
-        body.mode,
-        verified_by=body.verified_by,
-        principal=principal.id,
-    )
-    return Answer(erasure.shown(erasure.advance(work, wiring.workflow, row["pk"])), 202)
+    if isinstance(body, bodies.ErasureRequest):
+        row = requests.open_erasure(work, wiring.vault, subject, body.mode, asking)
+        row = erasure.advance(work, wiring.workflow, row["pk"])
+    elif isinstance(body, bodies.Restriction):
+        row = rights.restrict(work, wiring.world, subject, asking)
+    elif isinstance(body, bodies.Objection):
+        row = rights.object_(work, wiring.world, subject, body.purposes, asking)
+    else:
+        row = rights.rectify(work, wiring.world, subject, body.traits, asking)
+    return Answer(requests.shown(row), 202)
+
+
+def _subject(stated: bodies.Subject) -> Identifier:
+    subject = wiring.identifiers.make(stated.type, stated.value)
+    if subject is None:
+        raise Refused("bad_identifier", "`subject` is not an identifier that names somebody.")
+    return subject
+
+
+def approve_request(request: Request) -> Answer:
+    """Approve a request that waits for a second person."""
+    principal = _principal(request, "privacy")
+    id_ = _id(request)
+    _tell(principal, "privacy.approved", request=id_)
+    requests.approve(wiring.erasure, id_, principal.id)
+    return Answer(requests.shown(erasure.advance(wiring.erasure, wiring.workflow, id_)))
+
+
+def refuse_request(request: Request) -> Answer:
+    """Refuse a request of which nothing is destroyed yet, and say on what ground."""
+    principal = _principal(request, "privacy")
+    id_ = _id(request)
+    ground = bodies.parse(bodies.Refusal, request.json()).ground
+    _tell(principal, "privacy.refused", request=id_)
+    return Answer(requests.shown(erasure.refuse(wiring.erasure, id_, ground)))
+
+
+def cancel_request(request: Request) -> Answer:
+    """Take back a request of which nothing is destroyed yet, or lift a restriction."""
+    principal = _principal(request, "privacy")
+    id_ = _id(request)
+    _tell(principal, "privacy.cancelled", request=id_)
+    row = requests.find(wiring.rows, id_)
+    if row["type"] == "restriction":
+        return Answer(requests.shown(rights.lift(wiring.erasure, wiring.world, row, principal.id)))
+    return Answer(requests.shown(erasure.cancel(wiring.erasure, id_)))
 
 
 def show_request(request: Request) -> Answer:
@@ -63,14 +103,54 @@ def show_request(request: Request) -> Answer:
     principal = _principal(request, "privacy")
     id_ = _id(request)
     _tell(principal, "privacy.read", request=id_)
-    return Answer(erasure.shown(erasure.request(wiring.erasure, id_)))
+    return Answer(requests.shown(requests.find(wiring.rows, id_)))
 
 
 def list_requests(request: Request) -> Answer:
     """All privacy requests, newest first."""
     _tell(_principal(request, "privacy"), "privacy.listed")
-    found = sorted(wiring.rows.scan("requests"), key=lambda row: row["pk"], reverse=True)
-    return Answer({"data": [erasure.shown(row) for row in found], "next": None})
+    rows = (row for row in wiring.rows.scan("requests") if row["type"] != "hold")
+    found = sorted(rows, key=lambda row: row["pk"], reverse=True)
+    return Answer({"data": [requests.shown(row) for row in found], "next": None})
+
+
+def place_hold(request: Request) -> Answer:
+    """Keep a person's data from ending, until a time or a release: a legal hold."""
+    principal = _principal(request, "privacy")
+    body = bodies.parse(bodies.Hold, request.json())
+    subject = _subject(body.subject)
+    _tell(principal, "hold.placed", about=[wiring.identifiers.pseudonym(subject.key)])
+    until = int(body.until.timestamp())
+    row = holds.place(wiring.world, subject, body.reason, until, principal.id)
+    return Answer(holds.shown(wiring.vault, row), 201)
+
+
+def list_holds(request: Request) -> Answer:
+    """All legal holds, newest first, with who placed them and why."""
+    _tell(_principal(request, "privacy"), "hold.listed")
+    return Answer({"data": holds.listing(wiring.world), "next": None})
+
+
+def release_hold(request: Request) -> Answer:
+    """Release a legal hold: what fell due meanwhile goes, and erasures that waited for it go on."""
+    principal = _principal(request, "privacy")
+    id_ = _id(request)
+    _tell(principal, "hold.released", request=id_)
+    for waiting in holds.release(wiring.rows, id_, wiring.clock(), principal.id):
+        erasure.advance(wiring.erasure, wiring.workflow, waiting)
+    return Answer({"success": True})
+
+
+def lift_fence(request: Request) -> Answer:
+    """Accept data of an identifier again that an erasure keeps out."""
+    principal = _principal(request, "privacy")
+    type_, _, value = request.path["identifier"].partition(":")
+    subject = wiring.identifiers.make(type_, value)
+    if subject is None:
+        raise NotFound("not_found", "There is no fence around this identifier.")
+    _tell(principal, "fence.lifted", about=[wiring.identifiers.pseudonym(subject.key)])
+    rights.lift_fence(wiring.erasure, subject)
+    return Answer({"success": True})
 
 
 def create_key(request: Request) -> Answer:
@@ -109,9 +189,16 @@ def revoke_key(request: Request) -> Answer:
 
 
 ROUTES = {
-    ("POST", "/privacy/requests"): request_erasure,
+    ("POST", "/privacy/requests"): make_request,
     ("GET", "/privacy/requests"): list_requests,
     ("GET", "/privacy/requests/{id}"): show_request,
+    ("DELETE", "/privacy/requests/{id}"): cancel_request,
+    ("POST", "/privacy/requests/{id}/approve"): approve_request,
+    ("POST", "/privacy/requests/{id}/refuse"): refuse_request,
+    ("POST", "/holds"): place_hold,
+    ("GET", "/holds"): list_holds,
+    ("DELETE", "/holds/{id}"): release_hold,
+    ("DELETE", "/fences/{identifier}"): lift_fence,
     ("POST", "/keys"): create_key,
     ("GET", "/keys"): list_keys,
     ("POST", "/keys/{id}/secret"): share_secret,

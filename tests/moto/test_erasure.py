@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from candor import erasure
-from candor.erasure import Erasure
 from candor.ports import Conflict, Unavailable
+from candor.requests import Erasure
 from candor.stores.stepfunctions import StepFunctionsWorkflow
 from tests.moto.conftest import Answer, Cloud, Refuse
 from tests.moto.test_journey import CANARY, MAIL, visit

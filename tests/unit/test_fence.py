@@ -31,15 +31,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candor import archive, collection, consents, erasure
+from candor import archive, collection, consents, erasure, requests
 from candor.consents import Choice
 from candor.credentials import Source
-from candor.erasure import Erasure, Store
 from candor.errors import NotFound
 from candor.identifiers import Identifier, Identifiers
 from candor.policy import DAY, Policy
 from candor.ports import Key, Row
 from candor.profiles import View, view
+from candor.requests import Erasure, Store
 from candor.sealing import Damaged, Vault, key_id, key_id_of
 from candor.unification import unify
 from candor.world import World
@@ -172,8 +172,8 @@ class Town:
 
     def _erase(self, subject: Identifier) -> None:
         work = self.work
-        told = next(iter(self.rows.held("requests")), None) or erasure.open_request(
-            work, self.vault, subject, "erase", verified_by=ANN, principal="dpo"
+        told = next(iter(self.rows.held("requests")), None) or requests.open_erasure(
+            work, self.vault, subject, "erase", requests.Asking("dpo", ANN)
         )
         id_ = told["pk"]
         if not self.workflow.started:
@@ -193,7 +193,7 @@ class Town:
             self._steps_done += 1
 
     def _plan(self, id_: str) -> None:
-        erasure.fence(self.work, id_)
+        erasure.plan(self.work, id_)
         self._in_flight = [
             worker
             for worker in self.workers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import audit, credentials, erasure
+from candor import audit, credentials, erasure, requests
 from candor.errors import Clash, NotFound
 from candor.policy import DAY
 from candor.ports import Key, Row, Table, Update
@@ -260,14 +260,7 @@ def test_a_run_without_time_changes_nothing() -> None:
 def test_sweep_takes_up_a_request_that_stopped_before_it_was_fenced() -> None:
     shop = Shop()
     shop.send(CRM, order("o1", userId="42"))
-    opened = erasure.open_request(
-        shop.erasure,
-        shop.world.vault,
-        shop.id("user_id:42"),
-        "erase",
-        verified_by="x",
-        principal="",
-    )
+    opened = shop.ask("user_id:42")
     sweep(shop.erasure, shop.world, shop.workflow, always)
     assert shop.workflow.started == {}, "whoever opened it may still be at it"
 
@@ -275,7 +268,7 @@ def test_sweep_takes_up_a_request_that_stopped_before_it_was_fenced() -> None:
     assert sweep(shop.erasure, shop.world, shop.workflow, always).requests == 1
 
     assert len(shop.workflow.started) == 1
-    assert erasure.request(shop.erasure, opened["pk"])["status"] == "running"
+    assert shop.request(opened["pk"])["status"] == "running"
     with pytest.raises(NotFound):
         shop.view("user_id:42")
 
@@ -284,9 +277,7 @@ def test_a_request_that_cannot_go_on_does_not_stop_the_sweep() -> None:
     shop = Shop()
     shop.send(CRM, order("o1", userId="42", anonymousId="a1"), order("o2", userId="43"))
     for who in ("user_id:42", "anonymous_id:a1", "user_id:43"):
-        erasure.open_request(
-            shop.erasure, shop.world.vault, shop.id(who), "erase", verified_by="x", principal=""
-        )
+        shop.ask(who)
     shop.clock.advance(GRACE + 1)
 
     sweep(shop.erasure, shop.world, shop.workflow, always)
@@ -304,22 +295,15 @@ def test_a_machine_that_gave_up_makes_a_request_partial_and_never_completed() ->
 
     assert sweep(shop.erasure, shop.world, shop.workflow, always).requests == 1
 
-    assert erasure.request(shop.erasure, request)["status"] == "partial"
+    assert shop.request(request)["status"] == "partial"
 
 
 def test_a_hold_keeps_a_person_and_the_sweep_goes_on() -> None:
     shop = Shop()
     shop.send(CRM, order("o1", userId="42"))
     profile = shop.view("user_id:42").profile.id
-    shop.rows.update(Update(Key("graph", f"P#{profile}", "PROFILE"), set={"hold": "a court"}))
-    erasure.open_request(
-        shop.erasure,
-        shop.world.vault,
-        shop.id("user_id:42"),
-        "erase",
-        verified_by="x",
-        principal="",
-    )
+    shop.rows.update(Update(Key("graph", f"P#{profile}", "PROFILE"), set={"hold": {"h": 9**9}}))
+    shop.ask("user_id:42")
     shop.clock.advance(GRACE + 1)
 
     sweep(shop.erasure, shop.world, shop.workflow, always)
@@ -340,14 +324,14 @@ def test_a_partial_request_is_begun_again_three_times_and_no_more() -> None:
     shop = Shop()
     shop.send(CRM, sent("identify", "i1", userId="42"))
     request = shop.acknowledge("user_id:42")
-    executions = [erasure.execution(erasure.request(shop.erasure, request))]
+    executions = [requests.execution(shop.request(request))]
     for _ in range(5):
         erasure.fail(shop.erasure, request)
         sweep(shop.erasure, shop.world, shop.workflow, lambda: True)
-        executions.append(erasure.execution(erasure.request(shop.erasure, request)))
+        executions.append(requests.execution(shop.request(request)))
 
     assert executions == [request, *(f"{request}-{run}" for run in (1, 2, 3, 3, 3))]
-    assert erasure.request(shop.erasure, request)["status"] == "partial"
+    assert shop.request(request)["status"] == "partial"
 
 
 def test_suppressing_somebody_erased_covers_all_that_was_erased_with_them() -> None:
@@ -387,7 +371,7 @@ def test_who_may_not_be_erased_is_not_closed_either() -> None:
     node = shop.node("anonymous_id:tablet")
     assert node
     place = Key("graph", f"P#{node['profile']}", "PROFILE")
-    shop.rows.update(Update(place, set={"hold": "h"}))
+    shop.rows.update(Update(place, set={"hold": {"h": 9**9}}))
 
     with pytest.raises(Clash):
         shop.acknowledge("user_id:1")

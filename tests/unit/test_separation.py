@@ -190,7 +190,7 @@ def test_what_is_under_a_legal_hold_is_not_taken_apart() -> None:
     kiosk(shop, range(1))
     for row in shop.rows.held("graph"):
         if row["sk"] == "PROFILE":
-            shop.rows.update(Update(Key("graph", row["pk"], "PROFILE"), set={"hold": "h"}))
+            shop.rows.update(Update(Key("graph", row["pk"], "PROFILE"), set={"hold": {"h": 9**9}}))
 
     with pytest.raises(Clash):
         separate(shop, "user_id:1", "phone:+49301234567")
@@ -211,7 +211,7 @@ def test_a_legal_hold_survives_a_merge_whichever_profile_is_older(older: str) ->
     graph.load([shop.id("user_id:1").key])
     profile = graph.profile(shop.id("user_id:1").key)
     assert profile
-    shop.rows.update(Update(Key("graph", f"P#{profile.id}", "PROFILE"), set={"hold": "h"}))
+    shop.rows.update(Update(Key("graph", f"P#{profile.id}", "PROFILE"), set={"hold": {"h": 9**9}}))
 
     shop.send(CRM, order("o3", userId="1", anonymousId="a"))
 

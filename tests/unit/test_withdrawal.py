@@ -202,7 +202,7 @@ def test_under_a_legal_hold_nothing_goes_until_it_is_over() -> None:
     shop.choose(ANN, {"analytics": False, "personalization": False})
     (profile,) = [row for row in shop.rows.held("graph") if row["sk"] == "PROFILE"]
     key = Key("graph", profile["pk"], "PROFILE")
-    shop.rows.update(Update(key, set={"hold": "h"}))
+    shop.rows.update(Update(key, set={"hold": {"h": 9**9}}))
 
     assert sweep(shop).withdrawn_events == 0
     assert len(marks(shop)) == 1

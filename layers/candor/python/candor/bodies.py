@@ -22,6 +22,8 @@ from candor.identifiers import Identifiers
 from candor.keyring import Mode
 from candor.policy import Policy
 from candor.preferences import Heard, OptOut, Preferences
+from candor.requests import Ground, Law
+from candor.traits import MOST_TRAIT_BYTES
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 B = TypeVar("B", bound=BaseModel)
@@ -41,6 +43,12 @@ def _small(evidence: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(evidence)) > MOST_EVIDENCE_BYTES:
         raise ValueError(f"may have {MOST_EVIDENCE_BYTES} bytes as JSON")
     return evidence
+
+
+def _traits(said: dict[str, Any]) -> dict[str, Any]:
+    if any(len(json.dumps(value)) > MOST_TRAIT_BYTES for value in said.values()):
+        raise ValueError(f"each may have {MOST_TRAIT_BYTES} bytes as JSON")
+    return said
 
 
 class Body(BaseModel):
@@ -76,12 +84,55 @@ class Quarantine(Body):
     reason: Literal["shared_device", "shared_address", "test_value", "other"]
 
 
-class PrivacyRequest(Body):
-    type: Literal["erasure"]
+class Asked(Body):
+    """What every privacy request says: of whom it is, and how staff verified who asked."""
+
     subject: Subject
-    mode: Mode = "erase"
     verified_by: Annotated[str, Field(min_length=3, max_length=1024)]
+    law: Law = "gdpr"
+
+
+class ErasureRequest(Asked):
+    type: Literal["erasure"]
+    mode: Mode = "erase"
     dry_run: bool = False
+
+
+class Restriction(Asked):
+    type: Literal["restriction"]
+
+
+class Objection(Asked):
+    """To these purposes; to all that rest on a legitimate interest where none are named."""
+
+    type: Literal["objection"]
+    purposes: Annotated[list[Text], Field(max_length=64)] = []
+
+
+class Rectification(Asked):
+    type: Literal["rectification"]
+    traits: Annotated[dict[str, Any], Field(min_length=1, max_length=64), AfterValidator(_traits)]
+    """Their right values, by name."""
+
+
+class PrivacyRequest(
+    RootModel[
+        Annotated[
+            ErasureRequest | Restriction | Objection | Rectification, Field(discriminator="type")
+        ]
+    ]
+):
+    pass
+
+
+class Refusal(Body):
+    ground: Ground
+
+
+class Hold(Body):
+    subject: Subject
+    reason: Annotated[str, Field(min_length=3, max_length=1024)]
+    until: Annotated[AwareDatetime, Field(strict=False)]
 
 
 class Source(Body):
@@ -221,13 +272,14 @@ def _told(mistake: dict[str, Any]) -> str:
     if kind == "extra_forbidden":
         return f"{where}: has a field that is not known"
     if kind == "union_tag_invalid":
-        return f"kind: one of {mistake['ctx']['expected_tags']}"
+        name = str(mistake["ctx"]["discriminator"]).strip("'")
+        return f"{name}: one of {mistake['ctx']['expected_tags']}"
     return f"{where}: {mistake['msg']}"
 
 
 NAMES = {
     name
-    for body in Body.__subclasses__()
+    for body in [*Body.__subclasses__(), *Asked.__subclasses__()]
     for field, info in body.model_fields.items()
     for name in (field, info.alias, "source", "token")
 }

@@ -32,6 +32,8 @@ Mechanism = Literal[
     "gpp",
     "opt_out",
     "objection",
+    "restriction",
+    "erasure",
     "split",
 ]
 State = Literal["granted", "denied", "unknown"]
@@ -41,6 +43,8 @@ LATE = 2 * MINUTE
 UNGUARDED = "the person is a minor, and no guardian granted it"
 MINOR = "(minor)"
 """Whom this is denied is under the policy's age; granted it, of age."""
+RESTRICTED = "(restricted)"
+"""Whom this is denied is kept and not used, until it is granted. (GDPR Article 18)"""
 UNDENIABLE = ("contract", "legal_obligation")
 """Legal bases that neither need consent nor end with a denial."""
 
@@ -125,6 +129,17 @@ def is_minor(choices: Choices) -> bool:
     return bool(marked) and marked >= of_age
 
 
+def is_restricted(choices: Choices) -> bool:
+    denied, granted = choices.get(RESTRICTED, (0, 0))
+    return bool(denied) and denied >= granted
+
+
+def denials(choices: Choices) -> dict[str, int]:
+    """The purposes that stand denied, with when."""
+    named = (one for one in choices if one not in (MINOR, RESTRICTED))
+    return {one: standing(choices, one)[0] for one in named if denies(choices, one)}
+
+
 def standing(choices: Choices, purpose: str) -> tuple[int, int]:
     """The latest denial of a purpose, and the latest grant that counts; 0 for none.
 
@@ -132,7 +147,7 @@ def standing(choices: Choices, purpose: str) -> tuple[int, int]:
     (GDPR Article 8; EDPB Guidelines 05/2020, section 7.1.4)
     """
     denied, granted = choices.get(purpose, (0, 0))
-    if purpose == MINOR:
+    if purpose in (MINOR, RESTRICTED):
         return denied, granted
     marked, of_age = choices.get(MINOR, (0, 0))
     if is_minor(choices):
@@ -148,7 +163,10 @@ def denies(choices: Choices, purpose: str) -> bool:
 
 def forbids(policy: Policy, choices: Choices, purpose: str) -> bool:
     """Whether a person's choices forbid a purpose, whatever any device says of it."""
-    if policy.purposes[purpose].basis in UNDENIABLE:
+    rule = policy.purposes[purpose]
+    if is_restricted(choices) and not rule.sees_everything:
+        return True
+    if rule.basis in UNDENIABLE:
         return False
     unasked = is_minor(choices) and policy.purposes[purpose].basis == "consent"
     return denies(choices, purpose) or (unasked and not standing(choices, purpose)[1])
@@ -160,6 +178,9 @@ def verdict(policy: Policy, purpose: str, choices: Choices, signals: Signals) ->
     rule = policy.purposes.get(purpose)
     if rule is None:
         return Verdict(False, "the policy names no such purpose", "name it in policy.yaml")
+    if is_restricted(choices) and not rule.sees_everything:
+        since = _day(choices[RESTRICTED][0])
+        return Verdict(False, f"processing is restricted since {since}", "lift the restriction")
     if rule.basis in UNDENIABLE:
         return Verdict(True, f"its legal basis is {rule.basis}, which needs no consent")
     denied, granted = standing(choices, purpose)

@@ -14,6 +14,7 @@ from typing import Any
 from candor import keyring, withdrawal
 from candor.consent import (
     MINOR,
+    RESTRICTED,
     UNDENIABLE,
     Mechanism,
     fold_choices,
@@ -23,9 +24,10 @@ from candor.consent import (
     signal,
 )
 from candor.credentials import Trust
-from candor.errors import Refused
+from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
 from candor.identity import (
+    HIDDEN,
     Claim,
     Evidence,
     Graph,
@@ -211,6 +213,17 @@ def _record_all(graph: Graph, choice: Choice, made: Claim, *, proven: bool) -> N
         _bind_device(graph, made.device, choice, granted)
 
 
+def restrict(world: World, idkey: str, by: str, *, on: bool) -> None:
+    """Let a person's data be kept and not used, or used again. Raises NotFound."""
+    graph = Graph(world)
+    graph.load([idkey])
+    if graph.profile(idkey) is None or graph.closed(idkey):
+        raise NotFound("not_found", "There is no profile with this identifier.")
+    one = Identifier(graph.nodes[idkey].type, "", idkey)
+    choice = Choice((one,), {RESTRICTED: not on}, graph.now, "restriction", {}, by, "server")
+    _bind_profile(graph, one, choice, {RESTRICTED})
+
+
 def deny_by_gpc(graph: Graph, device: Identifier, at: int, source: Mapping[str, Any]) -> None:
     """Heed Global Privacy Control, which counts from when it was first seen on a device.
 
@@ -232,10 +245,21 @@ def deny_by_gpc(graph: Graph, device: Identifier, at: int, source: Mapping[str, 
 
 
 def records(world: World, idkeys: list[str]) -> Iterator[tuple[str, Row]]:
-    """Every consent record of these identifiers, with the identifier it stands under."""
-    for idkey in idkeys:
+    """Every consent record of these identifiers, with the identifier it stands under; what of an
+    erased person's outlived them is one, too."""
+    for idkey, state in keyring.states(world.rows, idkeys).items():
+        for purpose, at in state.objections.items():
+            yield idkey, _outlived(world, purpose, at)
         for row in world.rows.query("graph", f"I#{idkey}", "CONSENT#"):
             yield idkey, row
+
+
+def _outlived(world: World, purpose: str, at: int) -> Row:
+    """As a record, which is received for as long as its identifier is here."""
+    told = {"purpose": purpose, "granted": False, "at": at, "binds": "profile"}
+    said = {"mechanism": "erasure", "source": "erasure", "trust": "server"}
+    said |= {"policy": world.policy.hash}
+    return told | said | {"sk": f"CONSENT#{at:011d}#", "received": int(world.clock())}
 
 
 def carried(graph: Graph, idkey: str, choices: Mapping[str, list[int]], by: str) -> list[Update]:
@@ -285,12 +309,15 @@ def _bind_profile(graph: Graph, one: Identifier, choice: Choice, purposes: set[s
     person = choice.trust != "client"
     known = graph.policy.identifier(one.type).known
     ending = [withdrawal.mark(one.key, graph.now, person=person)] if person or not known else []
+    granting = any(row["granted"] for row in told)
     marks = ending if any(not row["granted"] for row in told) else []
 
     def write() -> None:
-        graph.ensure(one)
+        if one.key not in graph.nodes:
+            graph.ensure(one)
         profile = graph.profile(one.key)
-        if profile is None or profile.state:
+        # Who is hidden may be shown again, and what they denied meanwhile holds then.
+        if profile is None or (profile.state and (profile.state != HIDDEN or granting)):
             raise keyring.Fenced
         folded = fold_choices(profile.choices, *map(register_of, told))
         records = [_record(graph, one.key, row, choice.evidence) for row in told]
@@ -298,7 +325,7 @@ def _bind_profile(graph: Graph, one: Identifier, choice: Choice, purposes: set[s
             Update(
                 profile_key(profile.id),
                 set={"choices": folded, "version": profile.version + 1},
-                when={"version": profile.version, "state": ABSENT},
+                when={"version": profile.version, "state": profile.state or ABSENT},
             ),
             *records,
             *marks,

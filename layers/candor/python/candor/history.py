@@ -14,11 +14,13 @@ from typing import Any
 from candor import consents
 from candor.consent import (
     MINOR,
+    RESTRICTED,
     UNDENIABLE,
     Choices,
     Signals,
     Verdict,
     denies,
+    is_restricted,
     register_of,
     signal,
     verdict,
@@ -41,7 +43,9 @@ WAYS = {
     "gpp": "by a GPP string",
     "opt_out": "by an opt-out",
     "objection": "by an objection",
+    "restriction": "by a request to restrict processing",
     "split": "before they were separated from somebody",
+    "erasure": "before their data was erased",
 }
 ENDS = {
     "contract": "Nothing that the person chooses: it ends with the contract, or by the policy.",
@@ -95,7 +99,7 @@ def account(
 def _about(found: Iterable[Record], purpose: str) -> Iterator[Record]:
     """The records that have a say: a guardian's grant of something else tells of a minor."""
     for idkey, row in found:
-        if row["purpose"] in (purpose, MINOR):
+        if row["purpose"] in (purpose, MINOR, RESTRICTED):
             yield idkey, row
         elif row.get("guardian"):
             kept = {name: row[name] for name in row if name != "guardian"}
@@ -152,6 +156,8 @@ class _Judge:
 
     def _outweighed(self) -> str:
         """By what: the legal basis, or what the person chose."""
+        if is_restricted(self._choices):
+            return f"Something else decides: {self._person.because}."
         if self._basis in UNDENIABLE:
             return f"The legal basis is {self._basis}: nobody's choice changes it."
         if self._denied:
@@ -212,8 +218,12 @@ def sentence(row: Mapping[str, Any]) -> str:
         word = "Said to be of age" if row["granted"] else "Said to be a minor"
     elif row.get("guardian"):
         word = "Granted by a guardian"
+    if row["purpose"] == RESTRICTED:
+        word = "Let be used again" if row["granted"] else "Restricted: to be kept and not used,"
     if row["mechanism"] == "split":
         return f"Denied on {_moment(row['at'])}, {WAYS['split']}; this part took it along."
+    if row["mechanism"] == "erasure":
+        return f"Denied on {_moment(row['at'])}, {WAYS['erasure']}; it outlives the data."
     way = WAYS.get(row["mechanism"], f"by {row['mechanism']}")
     by = f"{way}, from {row['source']} on {_moment(row['at'])} ({TRUSTED[row['trust']]})"
     whom = "the whole person" if row["binds"] == "profile" else "this device and what it sends"
@@ -244,7 +254,7 @@ def _turn(one: Record) -> tuple[int, int, str, str]:
 
 
 def _known(row: Row) -> int:
-    known: int = row["at"] if row["mechanism"] == "split" else row["received"]
+    known: int = row["at"] if row["mechanism"] in ("split", "erasure") else row["received"]
     return known
 
 

@@ -41,6 +41,8 @@ EVERYBODY = "*"
 """Whom a quarantined identifier is apart from."""
 SEPARATED, QUARANTINED = "separated", "quarantined"
 """The rules that keep apart what limits would let join."""
+HIDDEN, ERASING = "hidden", "erasing"
+"""The states of a profile that is closed by a privacy request: it may come back, or may not."""
 MET = "met_"
 """Before a type, the attribute of a node that counts how many of them it met."""
 
@@ -86,16 +88,16 @@ class Profile:
     choices: dict[str, list[int]]
     version: int
     state: str | None = None
-    """None is active; `erasing` accepts nothing."""
+    """None is active; else HIDDEN or ERASING, and nothing is accepted."""
     request: str | None = None
     apart: dict[str, list[str]] = field(default_factory=dict)
     """Separations: idkey to those that it is never to be with, or EVERYBODY."""
-    hold: Any = None
-    """The legal hold that it is under."""
+    hold: dict[str, int] = field(default_factory=dict)
+    """The legal holds that it is under: their ids, with until when, epoch seconds."""
 
     @property
     def held(self) -> bool:
-        return self.hold is not None
+        return bool(self.hold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,12 @@ class Graph:
         new = profile or Profile(new_profile_id(self.now), {}, {}, 0)
         members = {one.key: one.type for one in group}
         met = self._meetings(pairs, evidence)
-        grown = replace(new, members=new.members | members, version=new.version + 1)
+        grown = replace(
+            new,
+            members=new.members | members,
+            choices=consent.fold_choices(new.choices, *map(self._objections, members)),
+            version=new.version + 1,
+        )
         ends = self.ends()
         decided = {"profile": grown.id, "version": grown.version}
         links = [
@@ -284,7 +291,9 @@ class Graph:
         for one in group:
             salt = self.keys[one.key].salt or keyring.salt(self.rows, one.key)
             self.keys[one.key] = replace(self.keys[one.key], salt=salt)
-            bury(self.rows, one.key, self.now)
+            if bury(self.rows, one.key, self.now) == "held":
+                self._revive(one.key)
+                raise Conflict  # it is there again
             place = traits_key(one.key)
             sealed = self.world.vault.seal(salt, {"value": one.value, "traits": {}}, place.pk)
             made = Node(one.key, one.type, new.id, today, today, {}, 1, met=met.pop(one.key, {}))
@@ -303,6 +312,10 @@ class Graph:
         self.profiles[new.id] = grown
         self.nodes |= nodes
         self._remember(met, links)
+
+    def _objections(self, idkey: str) -> consent.Choices:
+        """What an identifier's person had denied before an erasure holds for who comes again."""
+        return {one: [at, 0] for one, at in self.keys[idkey].objections.items()}
 
     def _link(self, home: Identifier, one: Identifier, evidence: Evidence) -> str | None:
         """Link an identifier to a home that has a node; returns the rule that refused it, or None.
@@ -490,7 +503,7 @@ class Graph:
             # Later than both, so that decisions have the order in which they were made.
             max(survivor.version, loser.version) + 1,
             apart=_both(survivor.apart, loser.apart),
-            hold=loser.hold if survivor.hold is None else survivor.hold,
+            hold={**survivor.hold, **loser.hold},
         )
         decided = {"profile": merged.id, "version": merged.version, "merged": loser.id}
         unchanged = {"state": ABSENT}
@@ -500,7 +513,7 @@ class Graph:
             *links,
             Update(
                 profile_key(survivor.id),
-                set=profile_row(merged) | self.ends() | _hold(survivor, loser),
+                set=profile_row(merged) | self.ends(),
                 when=unchanged | {"version": survivor.version},
             ),
             Delete(profile_key(loser.id), when=unchanged | {"version": loser.version}),
@@ -526,6 +539,13 @@ class Graph:
         due = self.policy.due(self.policy.records["identifier"], self.now)
         return {"due": due, "ttl": due + SWEEP_SECONDS}
 
+    def _revive(self, idkey: str) -> None:
+        """Let an identifier that has ended, and that a legal hold keeps, go on where it is seen."""
+        ends, key = self.ends(), node_key(idkey)
+        row = self.rows.get([key], expired=True)[key]
+        for one in (profile_key(row["profile"]), traits_key(idkey), key):
+            self.rows.update(Update(one, set=ends, when={"version": PRESENT}))
+
     def seen(self, idkeys: Collection[str]) -> None:
         """Move last-seen, and with it the end of node, traits and profile, at most once a day."""
         today, ends = int(self.now // DAY), self.ends()
@@ -540,10 +560,11 @@ class Graph:
             node.last = today
 
 
-def bury(rows: Rows, idkey: str, now: float) -> Literal["alive", "absent", "buried"]:
+def bury(rows: Rows, idkey: str, now: float) -> Literal["alive", "absent", "buried", "held"]:
     """Remove an identifier that has ended, from its profile too; says what it found.
 
-    DynamoDB's own expiry takes days, and until then an ended node would bar its successor.
+    DynamoDB's own expiry takes days, and until then an ended node would bar its successor. What is
+    under a legal hold stays.
     Raises Conflict where something of it changed meanwhile.
     """
     key = node_key(idkey)
@@ -554,6 +575,8 @@ def bury(rows: Rows, idkey: str, now: float) -> Literal["alive", "absent", "buri
         return "alive"
     home = profile_key(row["profile"])
     listed = rows.get([home], expired=True).get(home)
+    if listed and listed.get("hold"):
+        return "held"
     writes: list[Write] = [
         Delete(key, when={"version": row["version"]}),
         Delete(traits_key(idkey)),
@@ -625,7 +648,7 @@ def profile_of(id_: str, row: Row) -> Profile:
         row.get("state"),
         row.get("request"),
         row.get("apart", {}),
-        row.get("hold"),
+        row.get("hold", {}),
     )
 
 
@@ -672,11 +695,6 @@ def counted(met: Mapping[str, int]) -> dict[str, int]:
     return {f"{MET}{type_}": count for type_, count in met.items()}
 
 
-def _hold(survivor: Profile, loser: Profile) -> Row:
-    """A hold of the profile that ends in a merge, which the other one takes over."""
-    return {"hold": loser.hold} if loser.held and not survivor.held else {}
-
-
 def _counts(met: Mapping[str, Mapping[str, int]]) -> list[Update]:
     return [
         Update(node_key(idkey), add=counted(counts), when={"version": PRESENT})
@@ -686,7 +704,8 @@ def _counts(met: Mapping[str, Mapping[str, int]]) -> list[Update]:
 
 def profile_row(profile: Profile) -> dict[str, Any]:
     row = {"members": profile.members, "choices": profile.choices, "version": profile.version}
-    return row | ({"apart": profile.apart} if profile.apart else {})
+    more = {"apart": profile.apart, "hold": profile.hold}
+    return row | {name: value for name, value in more.items() if value}
 
 
 def new_profile_id(now: float) -> str:

@@ -4,8 +4,10 @@ Only `shred` removes a salt and only sweep deletes an item. A salt is made by an
 refuses, so no worker that read "not fenced" can write readable data after the shred.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from candor.ports import ABSENT, Conflict, Key, Row, Rows, Update
@@ -31,6 +33,8 @@ class KeyState:
     since: int | None = None
     request: str | None = None
     lifted: int | None = None
+    objections: Mapping[str, int] = MappingProxyType({})
+    """What its person had denied before an erasure: purposes, with when. It holds on."""
 
 
 def key_of(idkey: str) -> Key:
@@ -40,7 +44,8 @@ def key_of(idkey: str) -> Key:
 def state_of(row: Row | None) -> KeyState:
     if row is None:
         return KeyState()
-    return KeyState(*(row.get(name) for name in ("salt", "mode", "since", "request", "lifted")))
+    names = ("salt", "mode", "since", "request", "lifted", "objections")
+    return KeyState(**{name: row[name] for name in names if name in row})
 
 
 def states(rows: Rows, idkeys: Collection[str]) -> dict[str, KeyState]:
@@ -59,27 +64,54 @@ def salt(rows: Rows, idkey: str) -> bytes:
     return made
 
 
-def shred(rows: Rows, idkey: str, mode: Mode, request: str, now: float) -> None:
-    """Destroy the salt and set the fence, in one update. Safe to repeat."""
-    rows.update(
-        Update(
-            key_of(idkey),
-            set={"mode": mode, "since": int(now), "request": request},
-            remove=("salt",),
-        )
-    )
+def hide(rows: Rows, idkey: str, mode: Mode, request: str, now: float) -> None:
+    """Keep an identifier out without destroying its salt, unless it is kept out already."""
+    fence = {"mode": mode, "since": int(now), "request": request}
+    with suppress(Conflict):
+        rows.update(Update(key_of(idkey), set=fence, when={"mode": ABSENT}))
 
 
-def lift(rows: Rows, idkey: str, since: int, at: int) -> None:
-    """A new registration of time `at`: accept the identifier again, if the fence still is `since`.
+def show(rows: Rows, idkey: str, request: str) -> None:
+    """Take back what `request` has hidden, of which nothing was destroyed. Safe to repeat."""
+    back = Update(key_of(idkey), remove=("mode", "since", "request"), when={"request": request})
+    with suppress(Conflict):
+        rows.update(back)
 
-    Raises Conflict.
+
+def shred(
+    rows: Rows,
+    idkey: str,
+    mode: Mode,
+    request: str,
+    now: float,
+    objections: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Destroy the salt and set the fence, in one update; what was objected to outlives the rest.
+
+    Only of what `request` has hidden, or what has no salt any more. Safe to repeat. Raises
+    Conflict.
+    """
+    kept = {**states(rows, [idkey])[idkey].objections}
+    for purpose, at in objections.items():
+        kept[purpose] = max(at, kept.get(purpose, 0))
+    change: Row = {"mode": mode, "since": int(now), "request": request}
+    change |= {"objections": kept} if kept else {}
+    try:
+        hidden = {"request": request}
+        rows.update(Update(key_of(idkey), set=change, remove=("salt",), when=hidden))
+    except Conflict:
+        rows.update(Update(key_of(idkey), set=change, when={"salt": ABSENT}))
+
+
+def lift(rows: Rows, idkey: str, since: int, at: int, mode: Mode = "erase") -> None:
+    """Accept an identifier again from the time `at` on, if the fence still is `since`: for a new
+    registration, or where a person decides that it need not be kept out. Raises Conflict.
     """
     lifted = Update(
         key_of(idkey),
         set={"lifted": at},
         remove=("mode",),
-        when={"mode": "erase", "since": since},
+        when={"mode": mode, "since": since},
     )
     rows.update(lifted)
 

@@ -56,6 +56,14 @@ class Attribute:
     """Days after which a trait is stale that no proven source has said again."""
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureRule:
+    """What is waited for before anything is destroyed; the person is hidden meanwhile."""
+
+    waiting_days: int
+    second_person: bool
+
+
 DROPPED_TYPE = IdentifierRule(10**6, 10**6, 10**6, True, "trim", (), (), frozenset())
 """Comes last, limits nothing, is nobody's to see, and counts as a person's for who may join it."""
 UNNAMED_EVENT = Attribute(frozenset({"service"}), UNNAMED)
@@ -94,6 +102,7 @@ class Policy:
     """How files are read, by the names of the mappings; `candor.imports` has their form."""
     webhooks: Mapping[str, Any]
     """The same of webhooks' bodies; `candor.webhooks` has their form."""
+    erasure: ErasureRule
 
     @classmethod
     def of(cls, compiled: Mapping[str, Any]) -> Self:
@@ -144,6 +153,7 @@ class Policy:
             document=compiled,
             imports=compiled["imports"],
             webhooks=compiled["webhooks"],
+            erasure=ErasureRule(**compiled["erasure"]),
         )
 
     @classmethod

@@ -6,11 +6,11 @@ Bounded and resumable: each run goes on where the last one stopped, for as long 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from candor import archive, erasure, withdrawal
-from candor.erasure import Erasure
+from candor import archive, erasure, holds, requests, withdrawal
 from candor.errors import Clash
 from candor.identity import bury, node_key
-from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update, Workflow
+from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update, Workflow, Write
+from candor.requests import WAITING, Erasure
 from candor.world import World
 
 PLACE = Key("keys", "S#sweep")
@@ -69,25 +69,55 @@ def _sweep_identifier(work: Erasure, row: Row, swept: Swept) -> None:
     try:
         found = bury(work.rows, idkey, work.clock())
         swept.identifiers += found == "buried"
-        if found != "alive" and "mode" not in row:
+        if found in ("absent", "buried") and "mode" not in row:
             unused = Check(node_key(idkey), when={"pk": ABSENT})
-            work.rows.commit(unused, Delete(Key("keys", idkey), when={"mode": ABSENT}))
-            swept.keys += 1
+            gone: Write = Delete(Key("keys", idkey), when={"mode": ABSENT})
+            if "objections" in row:  # they hold for who comes again
+                gone = Update(Key("keys", idkey), remove=("salt",), when={"mode": ABSENT})
+            work.rows.commit(unused, gone)
+            swept.keys += "salt" in row
     except Conflict:
         return  # it is in use
 
 
 def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
-    for row in work.rows.scan("requests"):
-        stuck = row["created"] + GRACE < work.clock()
+    found = [*work.rows.scan("requests")]
+    for row in found:
+        if row["type"] == "hold":  # before the requests that wait for it
+            _see_to_hold(work, row)
+    for row in found:
         try:
-            partial = row["status"] == "partial" and row.get("runs", 0) < RUNS
-            if partial or (row["status"] == "pending" and stuck):
-                erasure.resume(work, workflow, row)
-            elif row["status"] == "running" and workflow.state(erasure.execution(row)) == "failed":
-                erasure.fail(work, row["pk"])
-            else:
-                continue
+            if row["type"] == "erasure" and _take_up(work, workflow, row):
+                swept.requests += 1
         except (Clash, Conflict):
             continue  # another request has the person, or somebody else took it up
-        swept.requests += 1
+
+
+def _see_to_hold(work: Erasure, row: Row) -> None:
+    """Hold what was written since the last run, or let go on what a hold that is over had kept."""
+    if holds.lasts(row, work.clock()):
+        holds.keep(work.rows, row)
+    elif "ended" not in row:
+        holds.end(work.rows, row)
+
+
+def _take_up(work: Erasure, workflow: Workflow, row: Row) -> bool:
+    """Whether a request needed to be taken up. Raises Clash and Conflict."""
+    status, stuck = row["status"], row["created"] + GRACE < work.clock()
+    if status in ("cancelled", "refused") and "open" not in row:
+        erasure.reopen(work, row)
+    elif status == "partial" and row.get("runs", 0) < RUNS:
+        erasure.resume(work, workflow, row)
+    elif status in WAITING and stuck:
+        return bool(erasure.resume(work, workflow, row)["status"] != status)
+    elif status == "running":
+        state = workflow.state(requests.execution(row))
+        if state == "failed":
+            erasure.fail(work, row["pk"])
+        elif state == "absent" and stuck:  # it stopped before it began the machine
+            erasure.resume(work, workflow, row)
+        else:
+            return False
+    else:
+        return False
+    return True

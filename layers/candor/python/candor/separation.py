@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from candor import consents, keyring, registers
-from candor.consent import MINOR, denies, fold_choices
+from candor.consent import MINOR, RESTRICTED, denies, fold_choices
 from candor.errors import Clash, NotFound, Refused
 from candor.identifiers import Identifier
 from candor.identity import (
@@ -136,7 +136,7 @@ def quarantine(world: World, one: Identifier, by: str, because: Mapping[str, obj
 
     Those whom it alone held together part first, as many at a time as a transaction takes, so it
     is safe to repeat. Returns whether it was not so already. `because` holds nothing personal.
-    Raises NotFound, and Clash where a legal hold keeps the profile whole.
+    Raises NotFound.
     """
     graph = Graph(world)
 
@@ -171,8 +171,7 @@ def quarantine_shared(graph: Graph, ids: Collection[Identifier]) -> list[Identif
     found = []
     for one in ids:
         evidence = graph.shared.pop(one.key, None)
-        # A legal hold is found out again when it is over; who is erased meanwhile is gone.
-        with suppress(Clash, NotFound):
+        with suppress(NotFound):  # who is erased meanwhile is gone
             if evidence and quarantine(graph.world, one, "candor", _because(graph, one, evidence)):
                 found.append(one)
     return found
@@ -312,8 +311,6 @@ def _split(
     told: Collection[Write],
 ) -> None:
     """Make profiles of parts of one, in a transaction. What is not of them stays in it."""
-    if whole.held:
-        raise Clash("held", "This person's data is under a legal hold.")
     graph.load(living := graph.living(whole))
     moved = frozenset().union(*moving)
     staying = frozenset(living) - moved
@@ -333,7 +330,8 @@ def _split(
             # What is kept of those that are gone stays where it was.
             if idkey in members or (id_ == whole.id and idkey not in moved)
         }
-        part = Profile(id_, {i: whole.members[i] for i in sorted(members)}, {}, version, apart=kept)
+        types = {i: whole.members[i] for i in sorted(members)}
+        part = Profile(id_, types, {}, version, apart=kept, hold=whole.hold)
         choices, carried = _choices(graph, whole, part, by)
         profiles.append(replace(part, choices=choices))
         writes += carried
@@ -344,7 +342,7 @@ def _split(
             profile_key(stays.id),
             set=profile_row(stays),
             remove=() if stays.apart else ("apart",),
-            when={"version": whole.version, "state": ABSENT, "hold": ABSENT},
+            when={"version": whole.version, "state": ABSENT},
         ),
         *(Put(profile_key(one.id), profile_row(one) | ends, when={"pk": ABSENT}) for one in parts),
         *(
@@ -376,8 +374,9 @@ def _choices(
         for purpose, (denied, _) in whole.choices.items()
         if denies(whole.choices, purpose) and own.get(purpose, [0, 0])[0] < denied
     }
-    if whole.choices.get(MINOR, [0, 0]) != own.get(MINOR, [0, 0]):
-        taken[MINOR] = whole.choices[MINOR]  # or what ended when they came of age would count again
+    for mark in (MINOR, RESTRICTED):
+        if whole.choices.get(mark, [0, 0]) != own.get(mark, [0, 0]):
+            taken[mark] = whole.choices[mark]  # or what ended when it was lifted would count again
     holder = _strongest(part, graph.policy)
     return fold_choices(own, taken), consents.carried(graph, holder, taken, by)
 

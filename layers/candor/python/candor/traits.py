@@ -4,10 +4,15 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from candor.identity import traits_key
+from candor.errors import NotFound, Refused
+from candor.identifiers import Identifier
+from candor.identity import Graph, insist, traits_key
 from candor.policy import Policy
 from candor.ports import Row, Update
 from candor.world import World
+
+MOST_TRAIT_BYTES = 4_096
+"""Of a value as JSON: all of an identifier's traits are one row."""
 
 
 class Fact(NamedTuple):
@@ -47,6 +52,27 @@ def write(world: World, salts: Mapping[str, bytes], facts: Mapping[str, Iterable
     for home, of_home in facts.items():
         if row := rows.get(traits_key(home)):
             _write(world, home, salts[home], row, of_home)
+
+
+def rectify(world: World, one: Identifier, said: Mapping[str, Any], by: str) -> None:
+    """Correct traits of an identifier's person, on staff's word. Raises NotFound, and Refused for a
+    name that the policy does not keep."""
+    if unknown := sorted(set(said) - world.policy.traits.keys()):
+        raise Refused("unknown_trait", f"The policy keeps none of {len(unknown)} of these names.")
+    graph = Graph(world)
+    now = int(world.clock() * 1000)
+    facts = [
+        Fact(name, value, now, by, None, proven=True, kind="staff") for name, value in said.items()
+    ]
+
+    def work() -> None:
+        graph.load([one.key])
+        salt = graph.keys[one.key].salt
+        if graph.profile(one.key) is None or graph.closed(one.key) or salt is None:
+            raise NotFound("not_found", "There is no profile with this identifier.")
+        write(world, {one.key: salt}, {one.key: facts})
+
+    insist(work, lambda: None)
 
 
 def _write(world: World, home: str, salt: bytes, row: Row, facts: Iterable[Fact]) -> None:

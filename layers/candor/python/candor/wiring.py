@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import get_args
 
 from candor.credentials import Credentials
-from candor.erasure import Erasure
 from candor.identifiers import Identifiers
 from candor.policy import Policy
 from candor.ports import Table
+from candor.requests import Erasure
 from candor.sealing import Vault
 from candor.stores.clients import client
 from candor.stores.dynamo import DynamoRows

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from candor import bundles, keyring
-from candor.consent import choose, forbids, register_of, verdict
-from candor.identity import node_key, profile_key, profile_of, traits_key
+from candor.consent import choose, forbids, is_restricted, register_of, verdict
+from candor.identity import ERASING, node_key, profile_key, profile_of, traits_key
 from candor.policy import Attribute, Policy
 from candor.ports import Conflict, Delete, Key, Row, Update
 from candor.world import World
@@ -65,8 +65,10 @@ def _of_mark(world: World, row: Row, deleted: Deleted, more: Callable[[], bool])
     if found is None or idkey not in found["members"]:
         raise Conflict  # it was merged or split while we looked
     profile = profile_of(node["profile"], found)
-    if profile.state or profile.held:
-        return profile.state is not None  # an erasure takes all; a hold keeps it, and the mark
+    if profile.state == ERASING:
+        return True  # an erasure takes all
+    if profile.state or profile.held or is_restricted(profile.choices):
+        return False  # what keeps it keeps the mark
     keys = [make(one) for one in profile.members for make in (keyring.key_of, node_key)]
     rows = world.rows.get(keys)
     person = "person" in row

@@ -1,0 +1,173 @@
+"""Closing a person's data: hidden first, then destroyed.
+
+Hiding closes the profiles and fences the keys of everyone a request names, and can be taken back;
+nobody can read the person from then on, and what comes in is dropped. Shredding removes the keys'
+salts, and cannot. Between the two lies what keeps data from being destroyed: a waiting period, a
+second person's approval, a legal hold. Every step repeats safely.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import chain
+
+from candor import holds, keyring
+from candor.consent import denials
+from candor.errors import Clash
+from candor.identity import ERASING, EVERYBODY, HIDDEN, TRIES, node_key, profile_key
+from candor.ports import ABSENT, Conflict, Row, Unavailable, Update
+from candor.requests import Erasure, find, key_of
+
+
+def hide(work: Erasure, id_: str) -> None:
+    """Close the profiles of everyone the request names, and fence the keys of all their members.
+
+    Names them all in the request first: after a crash it must still know which keys it fenced.
+    Raises Clash where another request forbids it.
+    """
+    for _ in range(TRIES):
+        row = find(work.rows, id_)
+        members: dict[str, str | None] = row["members"]
+        asked = {row["subject"], *members, *_fenced_with(work, row["subject"])}
+        nodes = work.rows.get([node_key(idkey) for idkey in asked], expired=True)
+        profiles = profiles_of(work, {node["profile"] for node in nodes.values()})
+        people = asked.union(*(one["members"] for one in profiles.values()))
+        profiles |= _left_out(work, people, id_)
+        for profile in profiles.values():  # all of them, before any is closed
+            if profile.get("request", id_) != id_:
+                raise Clash("erasing", "Another request is already erasing this person.")
+        everyone = asked.union(*(profile["members"] for profile in profiles.values()))
+        kids = keyring.key_ids(keyring.states(work.rows, everyone))
+        named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
+        try:
+            if named != members:
+                _name(work, row, named, profiles)
+            for id_of, profile in profiles.items():
+                _close(work, id_of, profile, id_)
+        except Conflict:
+            continue
+        if named.keys() == members.keys():
+            break  # closed before we looked, so nobody has joined since
+    else:
+        raise Unavailable("the profile changes faster than it can be closed")
+    for idkey in named:
+        keyring.hide(work.rows, idkey, row["mode"], id_, row["created"])
+
+
+def shred(work: Erasure, id_: str) -> bool:
+    """Destroy the keys of everyone a request has hidden. False, and nothing destroyed, where a
+    legal hold keeps one of them."""
+    row = find(work.rows, id_)
+    objected: dict[str, int] = {}
+    closed = profiles_of(work, row["profiles"])
+    for profile in closed.values():
+        for purpose, at in denials(profile["choices"]).items():
+            objected[purpose] = max(at, objected.get(purpose, 0))
+    if not all(_begin(work, id_of, id_) for id_of in closed):
+        for id_of in closed:  # whom nothing has been destroyed of yet can be held, too
+            _turn(work, id_of, id_, ERASING, HIDDEN)
+        return False
+    for idkey in row["members"]:
+        keyring.shred(work.rows, idkey, row["mode"], id_, row["created"], objected)
+    return True
+
+
+def reopen(work: Erasure, id_: str) -> None:
+    """Take back what a request has hidden."""
+    row = find(work.rows, id_)
+    for idkey in row["members"]:
+        keyring.show(work.rows, idkey, id_)
+    for id_of in row["profiles"]:
+        _turn(work, id_of, id_, HIDDEN, None)
+
+
+def profiles_of(work: Erasure, ids: Iterable[str]) -> dict[str, Row]:
+    """Those that exist."""
+    found = work.rows.get([profile_key(id_) for id_ in ids], expired=True)
+    return {id_: row for id_ in ids if (row := found.get(profile_key(id_)))}
+
+
+def _begin(work: Erasure, profile: str, id_: str) -> bool:
+    """Let nobody hold a hidden profile any more. False where somebody does."""
+    address = profile_key(profile)
+    for _ in range(TRIES):
+        listed = work.rows.get([address], expired=True).get(address)
+        if listed is None or listed.get("state") == ERASING:
+            return True
+        if holds.in_force(work.rows, listed, work.clock()):
+            return False
+        with suppress(Conflict):
+            work.rows.update(
+                Update(
+                    address,
+                    set={"state": ERASING, "version": listed["version"] + 1},
+                    when={"version": listed["version"], "state": HIDDEN, "request": id_},
+                )
+            )
+            return True
+    raise Unavailable("the profile changes faster than it can be closed")
+
+
+def _turn(work: Erasure, profile: str, id_: str, from_: str, to: str | None) -> None:
+    change = Update(
+        profile_key(profile),
+        set={"state": to} if to else {},
+        remove=() if to else ("state", "request"),
+        add={"version": 1},
+        when={"state": from_, "request": id_},
+    )
+    with suppress(Conflict):  # it is so already, or it is gone
+        work.rows.update(change)
+
+
+def _fenced_with(work: Erasure, subject: str) -> set[str]:
+    """Whom an earlier request fenced together with the subject, and who still is."""
+    earlier = keyring.states(work.rows, [subject])[subject]
+    if not (earlier.mode and earlier.request):
+        return set()
+    key = key_of(earlier.request)
+    row = work.rows.get([key]).get(key)
+    states = keyring.states(work.rows, list(row["members"])) if row else {}
+    return {idkey for idkey, state in states.items() if state.mode}
+
+
+def _left_out(work: Erasure, members: set[str], by: str) -> dict[str, Row]:
+    """Profiles of devices that named one of these people and did not fit into the profile any more.
+
+    They hold what the person did there, and belong to nobody else. Where another request erases
+    one, because it named another person too, that is enough.
+    """
+    others = {
+        link["sk"].removeprefix("LINK#")
+        for idkey in members
+        for link in work.rows.query("graph", f"I#{idkey}", "LINK#", expired=True)
+        if link.get("refused", "").startswith("limit:")
+    }
+    nodes = work.rows.get([node_key(idkey) for idkey in others - members], expired=True)
+    found = profiles_of(work, {node["profile"] for node in nodes.values()})
+    rule = work.policy.identifier
+    return {
+        id_: profile
+        for id_, profile in found.items()
+        if profile.get("request", by) == by
+        and not any(rule(type_).known for type_ in profile["members"].values())
+        and EVERYBODY not in chain.from_iterable(profile.get("apart", {}).values())
+    }
+
+
+def _name(work: Erasure, row: Row, named: Row, profiles: dict[str, Row]) -> None:
+    """Write down who and what the request covers, if nobody else did meanwhile."""
+    change = {"members": named, "profiles": sorted({*row["profiles"], *profiles})}
+    work.rows.update(Update(key_of(row["pk"]), set=change, when={"members": row["members"]}))
+
+
+def _close(work: Erasure, profile: str, listed: Row, id_: str) -> None:
+    """From here no merge, consent or read finds the profile. Raises Conflict if it changed."""
+    if listed.get("request") == id_:
+        return
+    work.rows.update(
+        Update(
+            profile_key(profile),
+            set={"state": HIDDEN, "request": id_, "version": listed["version"] + 1},
+            when={"version": listed["version"], "state": ABSENT},
+        )
+    )

@@ -1,0 +1,206 @@
+"""Legal holds: what keeps a person's data from ending, while they last.
+
+A hold is a row of its own, and its id stands on the profile, which merges and splits carry on. A
+held profile is neither shredded nor swept, and its rows lose the time at which DynamoDB would
+remove them; what is due is not shown all the same. When no hold is left the times are set again,
+and what fell due meanwhile goes. (GDPR Articles 17(3)(e) and 18(2))
+"""
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from typing import Any
+
+from candor.errors import Clash, NotFound, Refused
+from candor.identifiers import Identifier
+from candor.identity import ERASING, SWEEP_SECONDS, TRIES, node_key, profile_key
+from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Rows, Unavailable, Update
+from candor.requests import iso, key_of, new_id
+from candor.sealing import Vault, new_salt
+from candor.world import World
+
+Json = dict[str, Any]
+LASTS = frozenset({"NODE", "TRAITS", "PROFILE"})
+"""Rows that DynamoDB ends later than they are due."""
+
+
+def place(world: World, one: Identifier, reason: str, until: int, by: str) -> Row:
+    """Hold the data of an identifier's person until a time (epoch seconds), or a release.
+
+    It is in force when this returns. Raises NotFound, Refused for a time that is past, and Clash
+    where the person is being erased already.
+    """
+    now = world.clock()
+    if until <= now:
+        raise Refused("bad_time", "`until` is past.")
+    id_, salt = new_id(now), new_salt()
+    for _ in range(TRIES):
+        profile, listed = _profile_of(world.rows, one.key)
+        if listed.get("state") == ERASING:
+            raise Clash("erasing", "This person is being erased already.")
+        due = world.policy.due(world.policy.records["request"], until)
+        row: Row = {
+            "type": "hold",
+            "created": int(now),
+            "until": until,
+            "principal": by,
+            "salt": salt,
+            "reason": world.vault.seal(salt, reason, f"requests/{id_}"),
+            "members": sorted(listed["members"]),
+            "due": due,
+            "ttl": due,
+        }
+        held = {"hold": {**listed.get("hold", {}), id_: until}, "version": listed["version"] + 1}
+        when = {"version": listed["version"], "state": listed.get("state", ABSENT)}
+        with suppress(Conflict):
+            world.rows.commit(
+                Put(key_of(id_), row, when={"pk": ABSENT}),
+                Update(profile_key(profile), set=held, when=when),
+            )
+            keep(world.rows, row | {"pk": id_})
+            return row | {"pk": id_}
+    raise Unavailable("the profile changes faster than it can be held")
+
+
+def release(rows: Rows, id_: str, now: float, by: str) -> list[str]:
+    """End a hold; returns the requests that waited for it. Safe to repeat. Raises NotFound."""
+    row = rows.get([key_of(id_)]).get(key_of(id_))
+    if row is None or row["type"] != "hold":
+        raise NotFound("not_found", "There is no hold with this id.")
+    ended = {"released": int(now), "released_by": by}
+    return end(rows, rows.update(Update(key_of(id_), once=ended, when={"pk": PRESENT})))
+
+
+def end(rows: Rows, row: Row) -> list[str]:
+    """Let what a hold that is over had kept go on; returns the requests that waited for it."""
+    waiting = set()
+    for profile, listed in _profiles(rows, row["members"]).items():
+        if row["pk"] in listed.get("hold", {}):
+            left = _without(rows, profile, row["pk"])
+            if not left.get("hold"):
+                _restore(rows, profile, left["members"])
+        if listed.get("request"):
+            waiting.add(listed["request"])
+    rows.update(Update(key_of(row["pk"]), set={"ended": True}, when={"pk": PRESENT}))
+    return sorted(waiting)
+
+
+def lasts(row: Row, now: float) -> bool:
+    """Whether a hold is in force."""
+    return "released" not in row and row["until"] > now
+
+
+def in_force(rows: Rows, listed: Row, now: float) -> bool:
+    """Whether any hold of a profile's row still lasts."""
+    found = rows.get([key_of(id_) for id_ in listed.get("hold", {})])
+    return any(lasts(row, now) for row in found.values())
+
+
+def keep(rows: Rows, row: Row) -> None:
+    """Take the time at which DynamoDB ends them from all rows of who is held, and note who that
+    is by now. Safe to repeat; `sweep` does, for what is written meanwhile."""
+    profiles = {
+        id_: listed
+        for id_, listed in _profiles(rows, row["members"]).items()
+        if row["pk"] in listed.get("hold", {})
+    }
+    members = sorted({*row["members"], *(i for one in profiles.values() for i in one["members"])})
+    if members != row["members"]:
+        rows.update(Update(key_of(row["pk"]), set={"members": members}, when={"pk": PRESENT}))
+    kept = [i for one in profiles.values() for i in one["members"]]
+    for key, found in _rows_of(rows, profiles, kept):
+        if "ttl" in found:
+            _change(rows, Update(key, remove=("ttl",), when={"due": PRESENT}))
+
+
+def held(rows: Rows, now: float) -> set[str]:
+    """The keys of all identifiers that are under a hold."""
+    found = set()
+    for row in rows.scan("requests"):
+        if row["type"] == "hold" and lasts(row, now):
+            for listed in _profiles(rows, row["members"]).values():
+                if row["pk"] in listed.get("hold", {}):
+                    found.update(listed["members"])
+    return found
+
+
+def listing(world: World) -> list[Json]:
+    """All holds, newest first."""
+    found = [row for row in world.rows.scan("requests") if row["type"] == "hold"]
+    return [shown(world.vault, row) for row in sorted(found, key=lambda row: row["pk"])][::-1]
+
+
+def shown(vault: Vault, row: Row) -> Json:
+    released = row.get("released")
+    return {
+        "id": row["pk"],
+        "reason": vault.open(row["salt"], row["reason"], f"requests/{row['pk']}"),
+        "until": iso(row["until"]),
+        "created": iso(row["created"]),
+        "placed_by": row["principal"],
+        "released": iso(released) if released else None,
+        "released_by": row.get("released_by"),
+        "identifiers": len(row["members"]),
+    }
+
+
+def _profile_of(rows: Rows, idkey: str) -> tuple[str, Row]:
+    """Raises NotFound."""
+    node = rows.get([node_key(idkey)]).get(node_key(idkey))
+    address = profile_key(node["profile"] if node else "-")
+    listed = rows.get([address]).get(address)
+    if node is None or listed is None or idkey not in listed["members"]:
+        raise NotFound("not_found", "There is no profile with this identifier.")
+    return node["profile"], listed
+
+
+def _profiles(rows: Rows, members: Collection[str]) -> dict[str, Row]:
+    """The profiles that these identifiers are in by now."""
+    nodes = rows.get([node_key(idkey) for idkey in members], expired=True)
+    ids = {node["profile"] for node in nodes.values()}
+    found = rows.get([profile_key(id_) for id_ in ids], expired=True)
+    return {id_: row for id_ in sorted(ids) if (row := found.get(profile_key(id_)))}
+
+
+def _without(rows: Rows, profile: str, hold: str) -> Row:
+    """A profile's row once it is free of a hold."""
+    address = profile_key(profile)
+    for _ in range(TRIES):
+        listed = rows.get([address], expired=True).get(address)
+        if listed is None or hold not in listed.get("hold", {}):
+            return listed or {"members": {}}
+        left = {id_: until for id_, until in listed["hold"].items() if id_ != hold}
+        change = Update(
+            address,
+            set={"version": listed["version"] + 1} | ({"hold": left} if left else {}),
+            remove=() if left else ("hold",),
+            when={"version": listed["version"]},
+        )
+        with suppress(Conflict):
+            return rows.update(change)
+    raise Unavailable("the profile changes faster than it can be released")
+
+
+def _restore(rows: Rows, profile: str, members: Iterable[str]) -> None:
+    """Give rows that are nobody's to hold any more the time again at which DynamoDB ends them."""
+    for key, found in _rows_of(rows, [profile], members):
+        if "due" in found and "ttl" not in found:
+            later = SWEEP_SECONDS if key.sk in LASTS else 0
+            ttl = {"ttl": found["due"] + later}
+            _change(rows, Update(key, set=ttl, when={"due": found["due"]}))
+
+
+def _rows_of(
+    rows: Rows, profiles: Iterable[str], members: Iterable[str]
+) -> Iterable[tuple[Key, Row]]:
+    found = rows.get([profile_key(one) for one in profiles], expired=True)
+    yield from found.items()
+    for idkey in members:
+        for row in rows.query("graph", f"I#{idkey}", expired=True):
+            yield Key("graph", row["pk"], row["sk"]), row
+        for row in rows.query("events", idkey, expired=True):
+            yield Key("events", row["pk"], row["sk"]), row
+
+
+def _change(rows: Rows, change: Update) -> None:
+    with suppress(Conflict):  # it went, or was written anew, which the next sweep sees
+        rows.update(change)

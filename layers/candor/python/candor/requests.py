@@ -1,0 +1,248 @@
+"""Privacy requests: the row that says who asked for what, how far it is, and what was found.
+
+A row is written before anything is done for it and is told at every step, so whatever stops halfway
+is known by it. It names people by the keyed hashes of their identifiers only; who verified the
+requester, and how, is sealed under a key of its own.
+"""
+
+import calendar
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from candor import keyring
+from candor.errors import Clash, NotFound
+from candor.identifiers import Identifier
+from candor.policy import DAY, Policy
+from candor.ports import ABSENT, Clock, Conflict, Key, Objects, Put, Queue, Row, Rows, Update
+from candor.sealing import Vault, new_salt
+
+Json = dict[str, Any]
+Type = Literal["erasure", "restriction", "objection", "rectification"]
+Law = Literal["gdpr", "ccpa"]
+Store = Literal["graph", "events", "archive", "queues", "keys"]
+STORES: tuple[Store, ...] = ("keys", "graph", "events", "archive", "queues")
+CCPA_DAYS = 45
+"""California Code of Regulations, title 11, section 7021(b)."""
+WAITING = ("pending", "held")
+"""Nothing is destroyed yet, so the request can still be taken back."""
+ACTIVE = (*WAITING, "running")
+Ground = Literal[
+    "identity_not_verified",
+    "manifestly_unfounded",
+    "excessive",
+    "freedom_of_expression",
+    "legal_obligation",
+    "public_interest",
+    "legal_claims",
+]
+"""Why a request may be refused. (GDPR Articles 12(2), 12(5), 17(3))"""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What every step of erasing works with."""
+
+    rows: Rows
+    policy: Policy
+    clock: Clock
+    objects: Objects
+    queues: tuple[Queue, ...] = ()
+    recovery_days: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks, under what law, and what staff says of how they were verified."""
+
+    principal: str
+    verified_by: str
+    law: Law = "gdpr"
+
+
+def key_of(id_: str) -> Key:
+    return Key("requests", id_)
+
+
+def find(rows: Rows, id_: str) -> Row:
+    """Raises NotFound."""
+    row = rows.get([key_of(id_)]).get(key_of(id_))
+    if row is None or row["type"] == "hold":
+        raise NotFound("not_found", "There is no privacy request with this id.")
+    return row
+
+
+def open_(
+    work: Erasure, vault: Vault, type_: Type, subject: str, asking: Asking, **more: Any
+) -> Row:
+    """Write down a request of a person whose identifier has the key `subject`."""
+    now = work.clock()
+    id_ = new_id(now)
+    salt = new_salt()
+    due = work.policy.due(work.policy.records["request"], now)
+    row: Row = {
+        "type": type_,
+        "status": "pending",
+        "subject": subject,
+        "created": int(now),
+        "answer_by": answer_by(now, asking.law),
+        "law": asking.law,
+        "principal": asking.principal,
+        "salt": salt,
+        "verified_by": vault.seal(salt, asking.verified_by, f"requests/{id_}"),
+        "policy": work.policy.hash,
+        "due": due,
+        "ttl": due,
+        **more,
+    }
+    work.rows.commit(Put(key_of(id_), row, when={"pk": ABSENT}))
+    return row | {"pk": id_}
+
+
+def open_erasure(
+    work: Erasure, vault: Vault, subject: Identifier, mode: keyring.Mode, asking: Asking
+) -> Row:
+    """Write down a verified erasure request; `erasure.advance` acts on it.
+
+    A request that is already under way for the person is joined, and one that stopped partway is
+    taken up again. Someone unknown is fenced too: the answer does not tell, and what arrives late
+    is kept out.
+    """
+    joined = _joinable(work, subject.key, mode)
+    if joined:
+        return taken_up(work, joined)
+    rule = work.policy.erasure
+    return open_(
+        work,
+        vault,
+        "erasure",
+        subject.key,
+        asking,
+        mode=mode,
+        acts_at=int(work.clock()) + rule.waiting_days * DAY,
+        second_person=rule.second_person,
+        members={},
+        profiles=[],
+    )
+
+
+def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) -> Row:
+    """A request in its next status, from one of `from_`. Raises Clash where it is in another."""
+    row = find(work.rows, id_)
+    while row["status"] in from_:
+        change = {"status": to, **more}
+        try:
+            when = {"status": row["status"]}
+            return work.rows.update(Update(key_of(id_), set=change, when=when))
+        except Conflict:
+            row = find(work.rows, id_)
+    if row["status"] == to:
+        return row
+    raise Clash("wrong_status", f"The request is {row['status']}.")
+
+
+def taken_up(work: Erasure, row: Row) -> Row:
+    """A request that is to go on, under a new execution if it stopped."""
+    if row["status"] != "partial":
+        return row
+    again = Update(
+        key_of(row["pk"]),
+        set={"status": "pending", "attempts": 0},
+        add={"runs": 1},
+        when={"status": "partial"},
+    )
+    try:
+        return work.rows.update(again)
+    except Conflict:
+        return find(work.rows, row["pk"])
+
+
+def approve(work: Erasure, id_: str, principal: str) -> Row:
+    """A second person's yes. Raises Clash where none is waited for, or it is the first person's."""
+    row = find(work.rows, id_)
+    if row["status"] not in ACTIVE or not row.get("second_person"):
+        raise Clash("not_waiting", "This request waits for nobody's approval.")
+    if row["principal"] == principal:
+        raise Clash("same_person", "Somebody else has to approve it than who asked for it.")
+    return work.rows.update(Update(key_of(id_), once={"approved": principal}, when={"pk": id_}))
+
+
+def ready(work: Erasure, row: Row) -> bool:
+    """Whether nothing is waited for before data is destroyed."""
+    approved = "approved" in row or not row.get("second_person")
+    return approved and row.get("acts_at", 0) <= work.clock()
+
+
+def execution(row: Row) -> str:
+    """The name of a request's execution: its id, and the run where it had to be taken up again."""
+    return f"{row['pk']}-{row['runs']}" if "runs" in row else str(row["pk"])
+
+
+def shown(row: Row) -> Json:
+    """A request as the API tells it. Nothing personal: the subject is not repeated."""
+    waits = "approved" not in row and row.get("second_person", False)
+    return {
+        "id": row["pk"],
+        "type": row["type"],
+        "mode": row.get("mode"),
+        "status": row["status"],
+        "law": row.get("law", "gdpr"),
+        "created": iso(row["created"]),
+        "due": iso(row["answer_by"]),
+        "acts_at": iso(row["acts_at"]) if row.get("acts_at", 0) > row["created"] else None,
+        "awaits_approval": waits and row["status"] in ACTIVE,
+        "ground": row.get("ground"),
+        "identifiers": len(row.get("members", ())),
+        "receipts": [receipt(row, store) for store in STORES if f"found_{store}" in row],
+        "horizons": row.get("horizons", []),
+        "certificate": row.get("certificate"),
+    }
+
+
+def receipt(row: Row, store: Store) -> Json:
+    found = row.get(f"found_{store}", 0)
+    left = row.get(f"left_{store}", 0)
+    if store == "queues":
+        because = "messages are sealed for all alike; the fence drops what names this person"
+        return {"store": store, "found": found, "deleted": 0, "left": found, "because": because}
+    if row["type"] != "erasure":
+        return {"store": store, "found": found, "deleted": 0, "left": left, "because": "changed"}
+    verb = "shredded" if store == "keys" else "deleted"
+    because = f"{verb}, and searched again" if not left else "not done yet"
+    deleted = max(found - left, 0)
+    return {"store": store, "found": found, "deleted": deleted, "left": left, "because": because}
+
+
+def answer_by(now: float, law: Law) -> int:
+    """When the person has to be answered: within a month of the request (GDPR Article 12(3)), the
+    last day of a month where the next has no such day (Regulation 1182/71, Article 3(2)(c)); within
+    45 days under the CCPA."""
+    if law == "ccpa":
+        return int(now) + CCPA_DAYS * DAY
+    at = datetime.fromtimestamp(int(now), UTC)
+    year, month = at.year + at.month // 12, at.month % 12 + 1
+    day = min(at.day, calendar.monthrange(year, month)[1])
+    return int(at.replace(year=year, month=month, day=day).timestamp())
+
+
+def new_id(now: float) -> str:
+    """Ids sort by time."""
+    return f"{int(now * 1000):012x}{secrets.token_hex(8)}"
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:
+    """A request that already does what is asked."""
+    state = keyring.states(work.rows, [idkey])[idkey]
+    if state.mode is None or state.request is None:
+        return None
+    if mode == "erase_and_suppress" and state.mode == "erase":
+        return None
+    key = key_of(state.request)
+    row = work.rows.get([key]).get(key)
+    return row if row and row["status"] in (*ACTIVE, "partial", "completed") else None
