@@ -457,7 +457,7 @@ class Requests(Page[Request]):
     pass
 
 
-class Hold(BaseModel):
+class LegalHold(BaseModel):
     id: str
     reason: str | None
     until: datetime
@@ -468,7 +468,7 @@ class Hold(BaseModel):
     identifiers: int
 
 
-class Holds(Page[Hold]):
+class LegalHolds(Page[LegalHold]):
     pass
 
 

@@ -183,7 +183,7 @@ CALLS: dict[Operation, Call] = {
         example={"ground": "manifestly_unfounded"},
     ),
     privacy.place_hold: Call(
-        {201: answers.Hold},
+        {201: answers.LegalHold},
         bodies.Hold,
         fails=(403, 404, 409),
         right="privacy",
@@ -193,7 +193,7 @@ CALLS: dict[Operation, Call] = {
             "until": "2027-12-31T00:00:00Z",
         },
     ),
-    privacy.list_holds: Call({200: answers.Holds}, right="privacy"),
+    privacy.list_holds: Call({200: answers.LegalHolds}, right="privacy"),
     privacy.release_hold: Call({200: answers.Done}, fails=(403, 404, 409), right="privacy"),
     privacy.lift_fence: Call({200: answers.Done}, fails=(403, 404, 409), right="privacy"),
     privacy.create_key: Call(

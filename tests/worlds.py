@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from candor import archive, collection, consents, erasure, history, requests, unification
+from candor import archive, collection, consents, erasure, history, holds, requests, unification
 from candor.consent import Mechanism, verdict
 from candor.credentials import Source
 from candor.identifiers import Identifier, Identifiers
 from candor.identity import EVERYBODY, MOST_MEMBERS
 from candor.keyring import Mode
-from candor.policy import Policy
+from candor.policy import DAY, Policy
 from candor.ports import Key, Row, Table, Unavailable
 from candor.profiles import View, view
 from candor.sealing import Vault
@@ -176,6 +176,16 @@ class Shop:
         """Write down a request for an erasure, and do nothing for it."""
         asking = requests.Asking("t", "a test")
         return requests.open_erasure(self.erasure, self.world.vault, self.id(who), mode, asking)
+
+    def hold(self, who: str, days: int = 365) -> str:
+        """Place a legal hold; returns its id."""
+        until = int(self.clock()) + days * DAY
+        placed: str = holds.place(self.world, self.id(who), "a court", until, "t")["pk"]
+        return placed
+
+    def release(self, hold: str) -> None:
+        for waiting in holds.release(self.rows, hold, self.clock(), "t"):
+            erasure.advance(self.erasure, self.workflow, waiting)
 
     def request(self, id_: str) -> Json:
         """A privacy request as it lies there."""

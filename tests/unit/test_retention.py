@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candor import audit, credentials, erasure, requests
-from candor.errors import Clash, NotFound
+from candor.errors import NotFound
 from candor.policy import DAY
-from candor.ports import Key, Row, Table, Update
+from candor.ports import Row, Table
 from candor.retention import GRACE, sweep
 from candor.transit import Transit
 from tests.worlds import CRM, NOW, WEB, Shop, broken_rules, order, policy, recorded, says, sent
@@ -301,14 +301,16 @@ def test_a_machine_that_gave_up_makes_a_request_partial_and_never_completed() ->
 def test_a_hold_keeps_a_person_and_the_sweep_goes_on() -> None:
     shop = Shop()
     shop.send(CRM, order("o1", userId="42"))
-    profile = shop.view("user_id:42").profile.id
-    shop.rows.update(Update(Key("graph", f"P#{profile}", "PROFILE"), set={"hold": {"h": 9**9}}))
+    shop.hold("user_id:42")
     shop.ask("user_id:42")
     shop.clock.advance(GRACE + 1)
 
     sweep(shop.erasure, shop.world, shop.workflow, always)
 
-    assert shop.event_ids("user_id:42") == ["o1"]
+    with pytest.raises(NotFound):
+        shop.view("user_id:42")
+    assert len(shop.rows.held("events")) == 1
+    assert [row for row in shop.rows.held("keys") if "salt" in row]
 
 
 def test_who_lives_costs_sweep_a_look_and_no_write() -> None:
@@ -366,15 +368,13 @@ def test_two_people_of_one_device_are_erased_beside_each_other() -> None:
     assert statuses == dict.fromkeys(requests, "running")
 
 
-def test_who_may_not_be_erased_is_not_closed_either() -> None:
+def test_nothing_of_a_request_goes_while_one_of_its_profiles_is_held() -> None:
     shop = household()
-    node = shop.node("anonymous_id:tablet")
-    assert node
-    place = Key("graph", f"P#{node['profile']}", "PROFILE")
-    shop.rows.update(Update(place, set={"hold": {"h": 9**9}}))
+    hold = shop.hold("anonymous_id:tablet")
 
-    with pytest.raises(Clash):
-        shop.acknowledge("user_id:1")
+    id_ = shop.acknowledge("user_id:1")
 
-    assert broken_rules(shop) == []
-    assert "own1" in shop.event_ids("user_id:1")
+    assert shop.request(id_)["status"] == "held"
+    assert {row["state"] for row in shop.rows.held("graph") if "state" in row} == {"hidden"}
+    shop.release(hold)
+    assert shop.request(id_)["status"] == "running"

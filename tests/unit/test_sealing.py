@@ -146,6 +146,9 @@ def test_a_fence_lets_no_salt_be_made(known: bool) -> None:
     shop = Shop()
     if known:
         keyring.salt(shop.rows, "somebody")
+    keyring.hide(shop.rows, "somebody", "erase", "request", NOW)
+    with pytest.raises(keyring.Fenced):
+        keyring.salt(shop.rows, "somebody")
     keyring.shred(shop.rows, "somebody", "erase", "request", NOW)
 
     with pytest.raises(keyring.Fenced):

@@ -4,7 +4,7 @@ import pytest
 
 from candor import retention, separation, withdrawal
 from candor.credentials import Source
-from candor.ports import Key, Put, Update
+from candor.ports import Key, Put
 from candor.retention import Swept
 from tests.worlds import CRM, WEB, Json, Shop, order, says, sent
 
@@ -200,14 +200,12 @@ def test_a_mark_outlives_a_merge_while_it_is_looked_at() -> None:
 def test_under_a_legal_hold_nothing_goes_until_it_is_over() -> None:
     shop = shopper()
     shop.choose(ANN, {"analytics": False, "personalization": False})
-    (profile,) = [row for row in shop.rows.held("graph") if row["sk"] == "PROFILE"]
-    key = Key("graph", profile["pk"], "PROFILE")
-    shop.rows.update(Update(key, set={"hold": {"h": 9**9}}))
+    hold = shop.hold(ANN)
 
     assert sweep(shop).withdrawn_events == 0
     assert len(marks(shop)) == 1
 
-    shop.rows.update(Update(key, remove=("hold",)))
+    shop.release(hold)
     assert sweep(shop).withdrawn_events == 1
 
 

@@ -6,7 +6,7 @@ refuses, so no worker that read "not fenced" can write readable data after the s
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -33,7 +33,7 @@ class KeyState:
     since: int | None = None
     request: str | None = None
     lifted: int | None = None
-    objections: Mapping[str, int] = MappingProxyType({})
+    objections: Mapping[str, int] = field(default_factory=dict)
     """What its person had denied before an erasure: purposes, with when. It holds on."""
 
 
