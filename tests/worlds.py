@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +378,13 @@ def crash_at(shop: Shop, place: int, work: Callable[[], object]) -> bool:
     finally:
         shop.rows.tap = None
     return False
+
+
+def after_each_crash(work: Callable[[Shop], object], make: Callable[[], Shop]) -> list[Shop]:
+    """What is left of some work that met a store which is gone, at each step of its store calls."""
+    left: list[Shop] = []
+    while True:
+        shop = make()
+        if not crash_at(shop, len(left), partial(work, shop)):
+            return left
+        left.append(shop)

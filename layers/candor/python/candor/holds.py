@@ -74,10 +74,9 @@ def end(rows: Rows, row: Row) -> list[str]:
     """Let what a hold that is over had kept go on; returns the requests that waited for it."""
     waiting = set()
     for profile, listed in _profiles(rows, row["members"]).items():
-        if row["pk"] in listed.get("hold", {}):
-            left = _without(rows, profile, row["pk"])
-            if not left.get("hold"):
-                _restore(rows, profile, left["members"])
+        left = _without(rows, profile, row["pk"])
+        if not left.get("hold"):
+            _restore(rows, profile, left["members"])
         if listed.get("request"):
             waiting.add(listed["request"])
     rows.update(Update(key_of(row["pk"]), set={"ended": True}, when={"pk": PRESENT}))

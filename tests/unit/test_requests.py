@@ -1,0 +1,321 @@
+"""Privacy requests: what they wait for, how they are taken back, and what acts at once."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candor import erasure, requests, rights
+from candor.errors import Clash, NotFound, Refused
+from candor.policy import DAY
+from candor.ports import Key
+from candor.requests import Asking
+from candor.retention import sweep
+from candor.separation import separate
+from tests.worlds import CRM, WEB, Json, Shop, after_each_crash, order, policy, says, sent
+
+ANN, MAIL = "user_id:42", "email:ann@example.com"
+ASKING = Asking("t", "a test")
+
+
+def shop_that(**erasing: Any) -> Shop:
+    """With Ann as a customer, where an erasure waits for something."""
+    shop = Shop(policy(lambda compiled: compiled["erasure"].update(erasing)))
+    shop.send(CRM, sent("identify", "i1", userId="42", traits={"email": "ann@example.com"}))
+    shop.send(CRM, order("o1", userId="42"))
+    return shop
+
+
+def swept(shop: Shop) -> None:
+    sweep(shop.erasure, shop.world, shop.workflow, lambda: True)
+
+
+def salts(shop: Shop) -> int:
+    return sum("salt" in row for row in shop.rows.held("keys"))
+
+
+def hidden(shop: Shop) -> bool:
+    try:
+        shop.view(ANN)
+    except NotFound:
+        return True
+    return False
+
+
+def test_who_waits_is_hidden_and_nothing_comes_in() -> None:
+    shop = shop_that(waiting_days=7)
+    before = shop.rows.held("events")
+
+    id_ = shop.acknowledge(MAIL)
+
+    assert shop.request(id_)["status"] == "pending"
+    assert requests.shown(shop.request(id_))["acts_at"]
+    assert hidden(shop)
+    assert [one.reason for one in shop.send(CRM, order("o2", userId="42"))] == ["fenced"]
+    assert shop.rows.held("events") == before
+    assert salts(shop) == 2
+    assert not shop.workflow.started
+
+
+def test_when_the_wait_is_over_the_sweep_destroys() -> None:
+    shop = shop_that(waiting_days=7)
+    id_ = shop.acknowledge(MAIL)
+    shop.clock.advance(7 * DAY - 1)
+    swept(shop)
+    assert salts(shop) == 2
+    shop.clock.advance(2)
+    swept(shop)
+    assert salts(shop) == 0
+    assert shop.request(id_)["status"] == "running"
+    assert shop.erase(MAIL) == id_
+
+
+def test_who_is_taken_back_is_there_as_before() -> None:
+    shop = shop_that(waiting_days=7)
+    before = shop.read(ANN)
+    id_ = shop.acknowledge(MAIL)
+
+    for _ in "twice":
+        assert erasure.cancel(shop.erasure, id_)["status"] == "cancelled"
+
+    assert shop.read(ANN) == before
+    shop.send(CRM, order("o2", userId="42"))
+    assert set(shop.event_ids(ANN)) == {"o1", "o2"}
+    again = shop.acknowledge(MAIL)
+    assert again != id_
+    assert shop.request(again)["status"] == "pending"
+
+
+def test_a_denial_of_who_is_hidden_holds_when_they_are_back() -> None:
+    shop = shop_that(waiting_days=7)
+    shop.choose(ANN, {"marketing": True})
+    id_ = shop.acknowledge(MAIL)
+    shop.clock.advance(60)
+    shop.choose(ANN, {"marketing": False})
+    shop.choose(ANN, {"analytics": True})
+    erasure.cancel(shop.erasure, id_)
+    assert shop.state(ANN, "marketing") == "denied"
+    assert shop.state(ANN, "analytics") == "unknown"
+
+
+def test_the_second_person_is_another_one() -> None:
+    shop = shop_that(second_person=True)
+    id_ = shop.acknowledge(MAIL)
+    assert requests.shown(shop.request(id_))["awaits_approval"]
+    assert salts(shop) == 2
+    with pytest.raises(Clash):
+        requests.approve(shop.erasure, id_, "t")
+    requests.approve(shop.erasure, id_, "another")
+    assert erasure.advance(shop.erasure, shop.workflow, id_)["status"] == "running"
+    assert salts(shop) == 0
+    with pytest.raises(Clash):
+        requests.approve(shop.erasure, shop.acknowledge("user_id:1"), "t")
+
+
+def test_a_refusal_says_its_ground() -> None:
+    shop = shop_that(second_person=True)
+    id_ = shop.acknowledge(MAIL)
+    erasure.refuse(shop.erasure, id_, "legal_claims")
+    told = requests.shown(shop.request(id_))
+    assert (told["status"], told["ground"]) == ("refused", "legal_claims")
+    assert not hidden(shop)
+
+
+def test_what_is_destroyed_is_not_taken_back() -> None:
+    shop = shop_that()
+    id_ = shop.acknowledge(MAIL)
+    with pytest.raises(Clash):
+        erasure.cancel(shop.erasure, id_)
+    with pytest.raises(Clash):
+        erasure.refuse(shop.erasure, id_, "excessive")
+    assert hidden(shop)
+    assert shop.request(id_)["status"] == "running"
+
+
+def test_taking_back_leaves_an_earlier_erasure_alone() -> None:
+    shop = shop_that(waiting_days=7)
+    shop.send(CRM, order("o9", userId="9"))
+    first = shop.acknowledge("user_id:9", "erase")
+    shop.clock.advance(8 * DAY)
+    swept(shop)
+    assert shop.erase("user_id:9") == first
+    second = shop.acknowledge("user_id:9", "erase_and_suppress")
+    erasure.cancel(shop.erasure, second)
+    assert [one.reason for one in shop.send(CRM, order("o10", userId="9"))] == ["fenced"]
+
+
+def test_a_crash_while_taking_back_is_mended_by_the_sweep() -> None:
+    def waiting() -> Shop:
+        shop = shop_that(waiting_days=7)
+        shop.acknowledge(MAIL)
+        return shop
+
+    def work(shop: Shop) -> None:
+        (row,) = shop.rows.held("requests")
+        erasure.cancel(shop.erasure, row["pk"])
+
+    shops = after_each_crash(work, waiting)
+    assert len(shops) > 3
+    for shop in shops:
+        swept(shop)
+        (row,) = shop.rows.held("requests")
+        assert hidden(shop) == (row["status"] == "pending")
+        assert salts(shop) == 2
+
+
+def test_a_crash_while_asking_is_taken_up_by_the_sweep() -> None:
+    for shop in after_each_crash(lambda shop: shop.acknowledge(MAIL), shop_that):
+        shop.clock.advance(DAY)
+        swept(shop)
+        for row in shop.rows.held("requests"):
+            assert row["status"] == "running"
+            assert shop.workflow.started
+            assert salts(shop) == 0
+
+
+def test_two_requests_that_meet_leave_nobody_hidden_for_nothing() -> None:
+    shop = Shop(policy(lambda compiled: compiled["identifiers"]["anonymous_id"].update(limit=1)))
+    shop.send(WEB, order("o", anonymousId="tablet"))
+    for user in "12":
+        shop.send(CRM, order(f"own{user}", userId=user, anonymousId=f"own{user}"))
+    shop.send(CRM, order("b", userId="1", anonymousId="own2"))
+    late = shop.ask("anonymous_id:own1")
+    first = shop.acknowledge("user_id:1")
+    with pytest.raises(Clash):
+        erasure.advance(shop.erasure, shop.workflow, late["pk"])
+    assert shop.request(late["pk"])["status"] == "refused"
+    assert shop.request(first)["status"] == "running"
+
+
+def test_what_was_denied_outlives_the_data() -> None:
+    shop = shop_that()
+    shop.choose(ANN, {"marketing": False, "analytics": True})
+    shop.clock.advance(60)
+    shop.erase(MAIL)
+    shop.clock.advance(60)
+    shop.choose(ANN, {"analytics": True})
+    assert shop.state(ANN, "marketing") == "denied"
+    assert shop.state(ANN, "analytics") == "granted"
+    (told,) = [one for one in shop.view(ANN).consent_records() if one["purpose"] == "marketing"]
+    assert told["mechanism"] == "erasure"
+    shop.clock.advance(60)
+    shop.choose(ANN, {"marketing": True})
+    assert shop.state(ANN, "marketing") == "granted"
+
+
+def test_a_second_erasure_forgets_no_denial_of_the_first() -> None:
+    shop = shop_that()
+    shop.choose(ANN, {"marketing": False})
+    shop.erase(MAIL)
+    shop.clock.advance(60)
+    shop.choose(ANN, {"personalization": True})
+    shop.choose(ANN, {"analytics": False})
+    shop.erase(ANN)
+    row = shop.rows.held("keys")[0]
+    assert set(row["objections"]) >= {"analytics", "marketing"}
+
+
+def test_who_is_restricted_is_kept_and_not_used() -> None:
+    shop = shop_that()
+    before = {purpose: shop.read(ANN, purpose) for purpose in ("service", "privacy_rights")}
+    row = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    assert row["status"] == "running"
+    assert shop.read(ANN)["events"] == []
+    assert shop.read(ANN)["traits"] == {}
+    assert all("restricted" in one["because"] for one in _withheld(shop))
+    assert shop.read(ANN, "privacy_rights")["events"] == before["privacy_rights"]["events"]
+    assert [one.outcome for one in shop.send(CRM, order("o2", userId="42"))] == ["dropped"]
+
+    lifted = rights.lift(shop.erasure, shop.world, row, "t")
+    assert lifted["status"] == "completed"
+    assert shop.read(ANN)["events"] == before["service"]["events"]
+
+
+def _withheld(shop: Shop) -> list[Json]:
+    view = shop.view(ANN)
+    view.events()
+    view.traits()
+    return view.withheld()
+
+
+def test_a_restriction_outlives_merges_and_splits_and_stops_deletions() -> None:
+    shop = shop_that()
+    agreed = says(analytics=True, personalization=True)
+    shop.send(WEB, sent("page", "p1", anonymousId="a1", context=agreed))
+    rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    shop.choose((ANN, "anonymous_id:a1"), {"analytics": False, "personalization": False})
+    assert shop.read("anonymous_id:a1", "analytics")["events"] == []
+    shop.clock.advance(DAY)
+    swept(shop)
+    assert "p1" in shop.event_ids(ANN, "privacy_rights")
+    separate(shop.world, shop.id(ANN), shop.id("anonymous_id:a1"), "t", "a test")
+    for part in (ANN, "anonymous_id:a1"):
+        assert "restricted" in shop.view(part).may("service").because
+
+
+def test_an_objection_ends_what_rests_on_a_legitimate_interest() -> None:
+    shop = Shop(
+        policy(
+            lambda compiled: compiled["purposes"]["profiling"].update(basis="legitimate_interest")
+        )
+    )
+    shop.send(CRM, order("o1", userId="42"))
+    assert shop.view(ANN).may("profiling").allowed
+    row = rights.object_(shop.erasure, shop.world, shop.id(ANN), [], ASKING)
+    assert row["status"] == "completed"
+    assert not shop.view(ANN).may("profiling").allowed
+    assert "salt" not in shop.request(row["pk"])
+
+
+def test_an_objection_to_nothing_is_refused() -> None:
+    shop = shop_that()
+    with pytest.raises(Refused):
+        rights.object_(shop.erasure, shop.world, shop.id(ANN), [], ASKING)
+    with pytest.raises(Refused):
+        rights.object_(shop.erasure, shop.world, shop.id(ANN), ["no purpose"], ASKING)
+
+
+def test_what_is_corrected_is_right_from_then_on() -> None:
+    shop = shop_that()
+    shop.send(CRM, sent("identify", "i2", userId="42", traits={"name": "Anm"}))
+    shop.clock.advance(1)
+    row = rights.rectify(shop.erasure, shop.world, shop.id(MAIL), {"name": "Ann"}, ASKING)
+    assert row["status"] == "completed"
+    assert shop.view(ANN).traits()["name"] == "Ann"
+    assert "Ann" not in repr(shop.rows.held())
+    for who, said in ((MAIL, {"shoe size": 1}), ("user_id:nobody", {"name": "x"})):
+        with pytest.raises((Refused, NotFound)):
+            rights.rectify(shop.erasure, shop.world, shop.id(who), said, ASKING)
+
+
+def test_a_fence_is_lifted_by_a_person_when_the_erasure_is_over() -> None:
+    shop = shop_that()
+    with pytest.raises(NotFound):
+        rights.lift_fence(shop.erasure, shop.id(ANN))
+    shop.acknowledge(ANN, "erase_and_suppress")
+    with pytest.raises(Clash):
+        rights.lift_fence(shop.erasure, shop.id(ANN))
+    shop.erase(ANN, "erase_and_suppress")
+    rights.lift_fence(shop.erasure, shop.id(ANN))
+    shop.clock.advance(1)
+    shop.send(CRM, order("o2", userId="42"))
+    assert shop.event_ids(ANN) == ["o2"]
+    assert [one.reason for one in shop.send(CRM, order("old", ago=60, userId="42"))] == ["fenced"]
+
+
+@given(st.integers(0, 4_000_000_000))
+def test_a_month_is_a_month(now: int) -> None:
+    asked, due = (datetime.fromtimestamp(at, UTC) for at in (now, requests.answer_by(now, "gdpr")))
+    assert (due.year * 12 + due.month) - (asked.year * 12 + asked.month) == 1
+    assert due.day == asked.day or (due.day < asked.day and (due.day >= 28))
+    assert due.time() == asked.time()
+    assert requests.answer_by(now, "ccpa") == now + 45 * DAY
+
+
+def test_no_request_names_anybody() -> None:
+    shop = shop_that(waiting_days=1)
+    shop.acknowledge(MAIL)
+    assert "ann@example.com" not in repr(shop.rows.held("requests"))
+    assert shop.rows.get([Key("requests", "nobody")]) == {}
