@@ -16,6 +16,16 @@ SHARED = ("shared_device", "shared_address", "test_value", "other")
 TAIL = "Show what becomes of each event, live (emulators only); --json: a document a line."
 IMPORT = "Send the events of a file, or its rows as events; goes on where it stopped."
 VERIFY = "Check a receipt, offline. Answers 0 valid, 3 altered, 4 of another key, 5 malformed."
+GROUNDS = (
+    "identity_not_verified",
+    "manifestly_unfounded",
+    "excessive",
+    "freedom_of_expression",
+    "legal_obligation",
+    "public_interest",
+    "legal_claims",
+)
+"""As `candor.requests.Ground` has them; importing it would cost every command its start."""
 MODES = ("erase", "erase_and_suppress")
 
 
@@ -246,18 +256,62 @@ def parser() -> argparse.ArgumentParser:
     )
 
     privacy = family("privacy", "Privacy requests.")
-    erase = action(privacy, "erase", "Erase a person and show the certificate.", "privacy")
-    erase.add_argument("identifier", help="type and value, like email:ann@example.com")
+    verified = argparse.ArgumentParser(add_help=False)
+    verified.add_argument(
+        "--verified-by", default="staff: at the command line", help="how the requester was verified"
+    )
+
+    def right(name: str, help_: str, function: str | None = None) -> argparse.ArgumentParser:
+        made = privacy.add_parser(name, help=help_, description=help_, parents=[common, verified])
+        made.set_defaults(run=_run("privacy", function or name))
+        made.add_argument("identifier", help="type and value, like email:ann@example.com")
+        return made
+
+    erase = right("erase", "Erase a person and show the certificate.")
     erase.add_argument(
         "--mode", choices=MODES, default="erase", help="suppress: accept no new data"
     )
-    erase.add_argument(
-        "--verified-by", default="staff: at the command line", help="how the requester was verified"
-    )
     erase.add_argument("--dry-run", action="store_true", help="only say what would be erased")
     erase.add_argument("--no-wait", action="store_true", help="return as soon as it runs")
+    right("restrict", "Keep a person's data and use it for nothing.")
+    right("object", "Record an objection.", "object_").add_argument(
+        "purposes", nargs="*", help="default: all that rest on a legitimate interest"
+    )
+    right("rectify", "Correct traits of a person.").add_argument(
+        "traits", nargs="+", metavar="NAME=VALUE", help="text; NAME:=JSON for anything else"
+    )
+    for name, help_ in (
+        ("approve", "Approve a request that waits for a second person."),
+        ("cancel", "Take back a request before it destroys, or lift a restriction."),
+        ("refuse", "Refuse a request, and say on what ground."),
+    ):
+        made = action(privacy, name, help_, "privacy")
+        made.add_argument("id")
+        if name == "refuse":
+            made.add_argument("ground", choices=GROUNDS)
     status = action(privacy, "status", "Show one request, or the last ones.", "privacy")
     status.add_argument("id", nargs="?")
     certificate = action(privacy, "certificate", "Show and check a certificate.", "privacy")
     certificate.add_argument("id")
+    certificate.add_argument("--out", metavar="FILE", type=Path, help="save it there, to hand on")
+
+    hold = family("hold", "Legal holds.")
+    place = action(hold, "place", "Keep a person's data from ending.", "privacy")
+    place.add_argument("identifier", help="type and value, like email:ann@example.com")
+    place.add_argument("--reason", required=True, help="kept, and sealed")
+    place.add_argument("--until", required=True, metavar="DATE", help="like 2027-12-31")
+    action(hold, "list", "Show all holds.", "privacy").set_defaults(run=_run("privacy", "holds"))
+    action(hold, "release", "Let what fell due go.", "privacy").add_argument("id")
+
+    fence = family("fence", "What keeps erased people out.")
+    lift = action(fence, "lift", "Accept data of an identifier again.", "privacy")
+    lift.add_argument("identifier", help="type and value, like email:ann@example.com")
+
+    checked = family("certificate", "Certificates of erasures.")
+    verify = action(checked, "verify", VERIFY.replace("receipt", "certificate"), "receipt")
+    verify.set_defaults(run=_run("receipt", "verify_certificate"))
+    verify.add_argument("file", metavar="FILE", type=Path)
+    verify.add_argument(
+        "--key", metavar="KEY.pem", type=Path, required=True, help="the issuer's public key"
+    )
     return top

@@ -1,17 +1,22 @@
-"""The commands `privacy erase`, `privacy status` and `privacy certificate`."""
+"""The commands of `privacy`, `hold` and `fence`."""
 
 import argparse
+import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 from cli import show
 from cli.api import Api, identifier, segment
 from cli.certificate import check, document_of
 from cli.problem import Problem
+from cli.receipt import save
 from cli.screen import Screen, text
 from cli.target import load_stack
 
 ENDED = frozenset({"completed", "failed", "partial", "cancelled", "refused", "held"})
+WAITING = frozenset({"pending", "held"})
+"""A person or a hold has to end it."""
 WAIT_SECONDS = 180
 
 
@@ -27,7 +32,8 @@ def erase(options: argparse.Namespace, screen: Screen) -> int:
     }
     with screen.progress("Looking what there is" if options.dry_run else "Asking for the erasure"):
         found = api.staff("dpo", "POST", "/privacy/requests", body)
-    if options.dry_run or options.no_wait or not found.get("id"):
+    waits = not found.get("id") or found.get("status") in WAITING
+    if options.dry_run or options.no_wait or waits:
         screen.show(show.request(found))
         screen.answer(found)
         return 0
@@ -51,6 +57,102 @@ def wait(api: Api, id_: str, screen: Screen) -> dict[str, Any]:
                 )
             progress.tick(str(found.get("status", "")))
             time.sleep(0.5)
+
+
+def restrict(options: argparse.Namespace, screen: Screen) -> int:
+    return _ask(options, screen, {"type": "restriction"})
+
+
+def object_(options: argparse.Namespace, screen: Screen) -> int:
+    return _ask(options, screen, {"type": "objection", "purposes": options.purposes})
+
+
+def rectify(options: argparse.Namespace, screen: Screen) -> int:
+    """`name=Ann` is text, `age:=7` is JSON."""
+    traits = {}
+    for one in options.traits:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise Problem(f"{one!r} corrects nothing.", "Give name=value, or name:=JSON.")
+        try:
+            traits[name.removesuffix(":")] = json.loads(value) if name[-1] == ":" else value
+        except ValueError:
+            raise Problem(f"The value of {name.removesuffix(':')!r} is no JSON.") from None
+    return _ask(options, screen, {"type": "rectification", "traits": traits})
+
+
+def _ask(options: argparse.Namespace, screen: Screen, body: dict[str, Any]) -> int:
+    kind, value = identifier(options.identifier)
+    body |= {"subject": {"type": kind, "value": value}, "verified_by": options.verified_by}
+    return _tell(options, screen, "POST", "/privacy/requests", body)
+
+
+def approve(options: argparse.Namespace, screen: Screen) -> int:
+    return _tell(options, screen, "POST", f"/privacy/requests/{segment(options.id)}/approve", {})
+
+
+def refuse(options: argparse.Namespace, screen: Screen) -> int:
+    body = {"ground": options.ground}
+    return _tell(options, screen, "POST", f"/privacy/requests/{segment(options.id)}/refuse", body)
+
+
+def cancel(options: argparse.Namespace, screen: Screen) -> int:
+    return _tell(options, screen, "DELETE", f"/privacy/requests/{segment(options.id)}")
+
+
+def _tell(
+    options: argparse.Namespace,
+    screen: Screen,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+) -> int:
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    found = api.staff("dpo", method, path, body)
+    screen.show(show.request(found))
+    screen.answer(found)
+    return 0
+
+
+def place(options: argparse.Namespace, screen: Screen) -> int:
+    kind, value = identifier(options.identifier)
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    until = options.until if "T" in options.until else f"{options.until}T00:00:00Z"
+    body = {"subject": {"type": kind, "value": value}, "reason": options.reason, "until": until}
+    found = api.staff("dpo", "POST", "/holds", body)
+    screen.note(f"{options.identifier} is held until {show.when(found['until'])}: {found['id']}")
+    screen.answer(found)
+    return 0
+
+
+def holds(options: argparse.Namespace, screen: Screen) -> int:
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    found = api.staff("dpo", "GET", "/holds")
+    table = show.grid("hold", "until", "identifiers", "reason", "released")
+    for one in found.get("data", []):
+        told = [show.plain(one.get(name) or "") for name in ("identifiers", "reason")]
+        released = show.when(one["released"]) if one.get("released") else ""
+        table.add_row(str(one.get("id")), show.when(one.get("until")), *told, released)
+    screen.show(table if table.row_count else text("No legal holds yet.", "dim"))
+    screen.answer(found)
+    return 0
+
+
+def release(options: argparse.Namespace, screen: Screen) -> int:
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    found = api.staff("dpo", "DELETE", f"/holds/{segment(options.id)}")
+    screen.note("Released: what fell due meanwhile goes, and erasures that waited for it go on.")
+    screen.answer(found)
+    return 0
+
+
+def lift(options: argparse.Namespace, screen: Screen) -> int:
+    kind, value = identifier(options.identifier)
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    found = api.staff("dpo", "DELETE", f"/fences/{quote(f'{kind}:{value}', safe=':')}")
+    screen.note(f"Data of {options.identifier} is accepted again.")
+    screen.answer(found)
+    return 0
 
 
 def status(options: argparse.Namespace, screen: Screen) -> int:
@@ -81,6 +183,8 @@ def certificate(options: argparse.Namespace, screen: Screen) -> int:
             f"The request has no certificate: it is {found.get('status')}.",
             "Only a completed erasure has one.",
         )
+    if options.out:
+        save(options.out, json.dumps(found["certificate"], indent=1) + "\n")
     return present(api, found, screen)
 
 

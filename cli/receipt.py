@@ -1,19 +1,19 @@
-"""The commands `receipt download`, `receipt verify` and `receipt key`.
+"""The commands `receipt download`, `receipt verify` and `receipt key`; and `certificate verify`.
 
-`verify` is for a stranger too: it reads two files and asks nobody.
+Verifying is for a stranger too: it reads two files and asks nobody.
 """
 
 import argparse
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.problem import Problem
 from cli.screen import Screen, text
-from cli.show import facts, grid, panel
+from cli.show import facts, grid, panel, request
 from cli.signature import Finding, Malformed, Verdict, public_key, read
 from cli.signature import verify as check
 
@@ -50,6 +50,20 @@ def download(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def verify(options: argparse.Namespace, screen: Screen) -> int:
+    return _verify(options, screen, "consent receipt", _is_receipt, shown)
+
+
+def verify_certificate(options: argparse.Namespace, screen: Screen) -> int:
+    return _verify(options, screen, "erasure certificate", _is_certificate, certificate)
+
+
+def _verify(
+    options: argparse.Namespace,
+    screen: Screen,
+    kind: str,
+    is_one: Callable[[Json], bool],
+    show: Callable[[Json], Any],
+) -> int:
     try:
         key = public_key(_bytes(options.key))
     except Malformed as malformed:
@@ -60,12 +74,12 @@ def verify(options: argparse.Namespace, screen: Screen) -> int:
         signed = read(_bytes(options.file))
         verdict = check(signed, key)
         document = contents(signed) if verdict.good else {}
-        if verdict.good and not _is_receipt(document):
-            raise Malformed("the signature fits, but what is signed is no consent receipt")
+        if verdict.good and not is_one(document):
+            raise Malformed(f"the signature fits, but what is signed is no {kind}")
     except Malformed as malformed:
         verdict, document = Verdict("malformed", str(malformed)), {}
     if document:
-        screen.show(shown(document))
+        screen.show(show(document))
     screen.show(text(f"{verdict.finding.replace('_', ' ')}: {verdict.words}", STYLES[verdict.good]))
     screen.answer({"verdict": verdict.finding, "because": verdict.words, "document": document})
     return CODES[verdict.finding]
@@ -112,6 +126,13 @@ def shown(document: Json) -> Any:
     return panel(Group(head, "", table), "consent receipt", "blue")
 
 
+def certificate(document: Json) -> Any:
+    """What a certificate says that was done, store by store, and what remains unreadable."""
+    told = {"receipts": document.get("stores"), "horizons": document.get("horizons")}
+    head = {"type": document.get("mode"), "id": document.get("request"), "status": "completed"}
+    return request({**head, **told})
+
+
 def save(path: Path, content: str) -> None:
     """A new file that its owner alone may read. Raises Problem, and leaves what is there."""
     try:
@@ -143,6 +164,10 @@ def _is_receipt(document: Json) -> bool:
     """Tells it from the certificates and checkpoints that the same key signs."""
     schema = _object(document.get("dct:conformsTo")).get("dct:identifier")
     return document.get("@type") == "dpv:ConsentReceipt" and schema == SCHEMA
+
+
+def _is_certificate(document: Json) -> bool:
+    return document.get("type") == "candor/erasure-certificate/1"
 
 
 def _name(document: Json) -> str:

@@ -225,7 +225,13 @@ def request(found: Mapping[str, Any]) -> RenderableType:
     if not found.get("id"):
         head = Text("A dry run: nothing was changed.")
     if found.get("due"):
-        head.append(text(f" · due {when(found['due'])}"))
+        head.append(text(f" · answer by {when(found['due'])}"))
+    if found.get("awaits_approval"):
+        head.append(text(" · waits for a second person's approval"))
+    if found.get("acts_at"):
+        head.append(text(f" · destroys from {when(found['acts_at'])} on"))
+    if found.get("ground"):
+        head.append(text(f" · {found['ground']}"))
     parts: list[RenderableType] = [head]
     for table in (receipts, horizons):
         if table.row_count:

@@ -107,7 +107,7 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
         {"Unify", "Api", "Privacy", "Erase", "Sweep"},
     ),
     "lists the graph": (table("Graph", "scan"), set()),
-    "writes the graph": (table("Graph", "put_item"), {"Unify", "Api"}),
+    "writes the graph": (table("Graph", "put_item"), {"Unify", "Api", "Privacy"}),
     "reads somebody's events": (table("Events", "query"), {"Api", "Privacy", "Erase", "Sweep"}),
     "writes events": (table("Events", "put_item"), {"Unify"}),
     "deletes events": (table("Events", "delete_item"), {"Erase", "Sweep"}),

@@ -235,7 +235,7 @@ def test_an_erasure_whose_machine_never_started_is_taken_up_by_sweep(
         broken.setattr(StepFunctionsWorkflow, "start", _unavailable)
         assert ask(cloud).status == 503
     (row,) = boto3.client("dynamodb").scan(TableName="candor-requests")["Items"]
-    assert row["status"]["S"] == "pending"
+    assert row["status"]["S"] == "running"
     assert cloud.call("GET", f"/profiles/email:{MAIL}", key=cloud.tokens["dpo"]).status == 404
 
     assert cloud.functions["sweep"]({})["requests"] == 0, "too early"

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from candor import audit, collection, consents, credentials, erasure, profiles
+from candor import audit, collection, consents, credentials, profiles, requests
 from tests.moto.conftest import Answer, Cloud, Refuse, sqs_record
 from tests.moto.test_erasure import ASKED
 from tests.moto.test_journey import CANARY, VISIT, visit
@@ -49,7 +49,7 @@ def list_keys(cloud: Cloud) -> Answer:
         (get_profile, profiles, "view"),
         (query_profile, audit, "tell"),
         (send_choice, consents, "choose"),
-        (ask_erasure, erasure, "open_request"),
+        (ask_erasure, requests, "open_erasure"),
         (list_keys, credentials, "listing"),
     ],
 )

@@ -9,10 +9,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from candor import requests
 from cli import commands, consent, demo, keys, profile, running
 from cli.api import Answered, Api, identifier, profile_path, understood
 from cli.main import main
@@ -94,7 +95,18 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "dlq redrive audit --limit 5 --dry-run --wait 0",
         "privacy status",
         "privacy status 01",
-        "privacy certificate 01",
+        "privacy certificate 01 --out it.json",
+        "privacy restrict user_id:42 --verified-by letter",
+        "privacy object user_id:42 marketing",
+        "privacy rectify user_id:42 name=Ann age:=7",
+        "privacy approve 01",
+        "privacy cancel 01",
+        "privacy refuse 01 legal_claims",
+        "hold place user_id:42 --reason court --until 2027-12-31",
+        "hold list",
+        "hold release 01",
+        "fence lift user_id:42",
+        "certificate verify it.json --key key.pem",
     ],
 )
 def test_every_documented_command_has_code_behind_it(words: str) -> None:
@@ -106,6 +118,10 @@ def test_every_documented_command_has_code_behind_it(words: str) -> None:
         if find_spec(f"cli.{module}")
     ]
     assert any(callable(each) for each in found)
+
+
+def test_the_grounds_of_a_refusal_are_those_of_the_domain() -> None:
+    assert get_args(requests.Ground) == commands.GROUNDS
 
 
 def test_a_key_is_for_a_source_or_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
