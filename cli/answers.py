@@ -457,6 +457,20 @@ class Requests(Page[Request]):
     pass
 
 
+class Many(BaseModel):
+    """Erasures that were asked for at once."""
+
+    id: str
+    created: datetime
+    total: int
+    statuses: Annotated[dict[Status, int], Field(description="how many are in which")]
+    attention: Annotated[list[str], Field(description="requests that somebody has to look at")]
+
+
+class ManyAsked(Many):
+    refused: Annotated[list[int], Field(description="indexes of what names nobody")]
+
+
 class LegalHold(BaseModel):
     id: str
     reason: str | None

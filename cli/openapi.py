@@ -172,7 +172,20 @@ CALLS: dict[Operation, Call] = {
         },
     ),
     privacy.show_request: Call({200: answers.Request}, fails=(403, 404), right="privacy"),
-    privacy.list_requests: Call({200: answers.Requests}, right="privacy"),
+    privacy.list_requests: Call(
+        {200: answers.Requests}, parameters=("limit", "cursor"), right="privacy"
+    ),
+    privacy.request_many: Call(
+        {202: answers.ManyAsked},
+        bodies.Bulk,
+        fails=(403,),
+        right="privacy",
+        example={
+            "subjects": [{"type": "user_id", "value": "1"}, {"type": "user_id", "value": "2"}],
+            "verified_by": "staff: closed the accounts",
+        },
+    ),
+    privacy.show_many: Call({200: answers.Many}, fails=(403, 404), right="privacy"),
     privacy.cancel_request: Call({200: answers.Request}, fails=(403, 404, 409), right="privacy"),
     privacy.approve_request: Call({200: answers.Request}, fails=(403, 404, 409), right="privacy"),
     privacy.refuse_request: Call(

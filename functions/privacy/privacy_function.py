@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from candor import audit, bodies, credentials, erasure, holds, requests, rights
+from candor import audit, bodies, credentials, erasure, holds, profiles, requests, rights
 from candor.credentials import Principal
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
@@ -98,6 +98,33 @@ def cancel_request(request: Request) -> Answer:
     return Answer(requests.shown(erasure.cancel(wiring.erasure, id_)))
 
 
+def request_many(request: Request) -> Answer:
+    """Ask for the erasure of many people; each gets a request of its own.
+
+    What names nobody is told by its index, and the others are asked for all the same.
+    """
+    principal = _principal(request, "privacy")
+    body = bodies.parse(bodies.Bulk, request.json())
+    made = [wiring.identifiers.make(one.type, one.value) for one in body.subjects]
+    subjects = [one for one in made if one]
+    if not subjects:
+        raise Refused("bad_identifier", "None of `subjects` is an identifier that names somebody.")
+    _tell(principal, "privacy.requested_many")  # of whom, is told as each is taken up
+    asking = requests.Asking(principal.id, body.verified_by, body.law)
+    row = requests.open_many(wiring.erasure, wiring.vault, subjects, body.mode, asking)
+    wiring.bulk.start(row["pk"], {"bulk": row["pk"]})
+    refused = [index for index, one in enumerate(made) if one is None]
+    return Answer(requests.progress(wiring.rows, row) | {"refused": refused}, 202)
+
+
+def show_many(request: Request) -> Answer:
+    """How far many erasures that were asked for at once are."""
+    principal = _principal(request, "privacy")
+    id_ = _id(request)
+    _tell(principal, "privacy.read", request=id_)
+    return Answer(requests.progress(wiring.rows, requests.many(wiring.rows, id_)))
+
+
 def show_request(request: Request) -> Answer:
     """How far a privacy request is, with its receipts and its certificate."""
     principal = _principal(request, "privacy")
@@ -107,11 +134,15 @@ def show_request(request: Request) -> Answer:
 
 
 def list_requests(request: Request) -> Answer:
-    """All privacy requests, newest first."""
+    """Privacy requests, newest first."""
     _tell(_principal(request, "privacy"), "privacy.listed")
-    rows = (row for row in wiring.rows.scan("requests") if row["type"] != "hold")
-    found = sorted(rows, key=lambda row: row["pk"], reverse=True)
-    return Answer({"data": [requests.shown(row) for row in found], "next": None})
+    limit = profiles.limited(request.query.get("limit"))
+    after = request.query.get("cursor", "g")  # which no id begins with
+    rows = (row for row in wiring.rows.scan("requests") if row["type"] in requests.TYPES)
+    older = sorted((row for row in rows if row["pk"] < after), key=lambda row: row["pk"])
+    page = older[-limit:][::-1]
+    following = page[-1]["pk"] if len(older) > limit else None
+    return Answer({"data": [requests.shown(row) for row in page], "next": following})
 
 
 def place_hold(request: Request) -> Answer:
@@ -195,6 +226,8 @@ ROUTES = {
     ("DELETE", "/privacy/requests/{id}"): cancel_request,
     ("POST", "/privacy/requests/{id}/approve"): approve_request,
     ("POST", "/privacy/requests/{id}/refuse"): refuse_request,
+    ("POST", "/privacy/bulk"): request_many,
+    ("GET", "/privacy/bulk/{id}"): show_many,
     ("POST", "/holds"): place_hold,
     ("GET", "/holds"): list_holds,
     ("DELETE", "/holds/{id}"): release_hold,

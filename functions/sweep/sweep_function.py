@@ -1,8 +1,11 @@
-"""Hourly: end what DynamoDB's own expiry does not, take up what stopped halfway."""
+"""Hourly: end what DynamoDB's own expiry does not, take up what stopped halfway; and take up the
+many erasures of one file, which statemachines/bulk.asl.json calls for."""
 
+from contextlib import suppress
 from typing import Any
 
-from candor import retention
+from candor import audit, erasure, requests, retention
+from candor.errors import Clash
 from candor.telemetry import Telemetry
 from candor.wiring import Wiring
 
@@ -13,7 +16,28 @@ wiring = Wiring()
 telemetry = Telemetry()
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+def _take_up(id_: str) -> None:
+    """Begin one of many erasures. Where another request is erasing the person it is refused."""
+    row = requests.find(wiring.rows, id_)
+    audit.tell(
+        wiring.audit_queue,
+        at=wiring.clock(),
+        actor=row["principal"],
+        action="privacy.requested",
+        request=id_,
+        about=[wiring.identifiers.pseudonym(row["subject"])],
+    )
+    with suppress(Clash):
+        erasure.advance(wiring.erasure, wiring.workflow, id_)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    if "bulk" in event:
+        return {"requests": requests.many(wiring.rows, event["bulk"])["requests"]}
+    if "request" in event:
+        _take_up(event["request"])
+        return {}
+
     def more() -> bool:
         return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
 

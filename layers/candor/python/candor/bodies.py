@@ -29,6 +29,8 @@ Text = Annotated[str, Field(min_length=1, max_length=256)]
 B = TypeVar("B", bound=BaseModel)
 Words = Annotated[dict[str, Any], Field(max_length=256)]
 MOST_EVIDENCE_BYTES = 2_048
+MOST_SUBJECTS = 1_000
+"""Of one request; they are written down before it is answered."""
 Language = Annotated[
     str, Field(min_length=2, max_length=35, pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")
 ]
@@ -123,6 +125,15 @@ class PrivacyRequest(
     ]
 ):
     pass
+
+
+class Bulk(Body):
+    """Erasure requests of many people at once, all verified in the same way."""
+
+    subjects: Annotated[list[Subject], Field(min_length=1, max_length=MOST_SUBJECTS)]
+    verified_by: Annotated[str, Field(min_length=3, max_length=1024)]
+    law: Law = "gdpr"
+    mode: Mode = "erase"
 
 
 class Refusal(Body):

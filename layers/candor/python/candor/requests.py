@@ -7,10 +7,11 @@ requester, and how, is sealed under a key of its own.
 
 import calendar
 import secrets
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from candor import keyring
 from candor.errors import Clash, NotFound
@@ -21,6 +22,7 @@ from candor.sealing import Vault, new_salt
 
 Json = dict[str, Any]
 Type = Literal["erasure", "restriction", "objection", "rectification"]
+TYPES: tuple[Type, ...] = get_args(Type)
 Law = Literal["gdpr", "ccpa"]
 Store = Literal["graph", "events", "archive", "queues", "keys"]
 STORES: tuple[Store, ...] = ("keys", "graph", "events", "archive", "queues")
@@ -69,7 +71,7 @@ def key_of(id_: str) -> Key:
 def find(rows: Rows, id_: str) -> Row:
     """Raises NotFound."""
     row = rows.get([key_of(id_)]).get(key_of(id_))
-    if row is None or row["type"] == "hold":
+    if row is None or row["type"] not in TYPES:
         raise NotFound("not_found", "There is no privacy request with this id.")
     return row
 
@@ -78,11 +80,18 @@ def open_(
     work: Erasure, vault: Vault, type_: Type, subject: str, asking: Asking, **more: Any
 ) -> Row:
     """Write down a request of a person whose identifier has the key `subject`."""
+    id_, row = _row(work, vault, type_, subject, asking, **more)
+    work.rows.commit(Put(key_of(id_), row, when={"pk": ABSENT}))
+    return row | {"pk": id_}
+
+
+def _row(
+    work: Erasure, vault: Vault, type_: Type, subject: str, asking: Asking, **more: Any
+) -> tuple[str, Row]:
     now = work.clock()
-    id_ = new_id(now)
-    salt = new_salt()
+    id_, salt = new_id(now), new_salt()
     due = work.policy.due(work.policy.records["request"], now)
-    row: Row = {
+    return id_, {
         "type": type_,
         "status": "pending",
         "subject": subject,
@@ -97,8 +106,6 @@ def open_(
         "ttl": due,
         **more,
     }
-    work.rows.commit(Put(key_of(id_), row, when={"pk": ABSENT}))
-    return row | {"pk": id_}
 
 
 def open_erasure(
@@ -113,19 +120,69 @@ def open_erasure(
     joined = _joinable(work, subject.key, mode)
     if joined:
         return taken_up(work, joined)
+    return open_(work, vault, "erasure", subject.key, asking, **_new_erasure(work, mode))
+
+
+def open_many(
+    work: Erasure,
+    vault: Vault,
+    subjects: Collection[Identifier],
+    mode: keyring.Mode,
+    asking: Asking,
+) -> Row:
+    """Write down an erasure request for each of many, and a row that lists them, which comes last:
+    what it does not list, after a crash, `sweep` takes up by itself."""
+    states = keyring.states(work.rows, {one.key for one in subjects})
+    ids, puts = [], []
+    for one in {one.key: one for one in subjects}.values():
+        if states[one.key].mode:
+            ids.append(open_erasure(work, vault, one, mode, asking)["pk"])
+            continue
+        new = _new_erasure(work, mode)
+        id_, row = _row(work, vault, "erasure", one.key, asking, **new)
+        ids.append(id_)
+        puts.append(Put(key_of(id_), row))
+    work.rows.put(puts)
+    now = work.clock()
+    due = work.policy.due(work.policy.records["request"], now)
+    listed: Row = {"type": "bulk", "requests": ids, "created": int(now), "due": due, "ttl": due}
+    listed["principal"] = asking.principal
+    id_ = new_id(now)
+    work.rows.commit(Put(key_of(id_), listed, when={"pk": ABSENT}))
+    return listed | {"pk": id_}
+
+
+def many(rows: Rows, id_: str) -> Row:
+    """The row that lists many requests. Raises NotFound."""
+    row = rows.get([key_of(id_)]).get(key_of(id_))
+    if row is None or row["type"] != "bulk":
+        raise NotFound("not_found", "There is nothing with this id.")
+    return row
+
+
+def progress(rows: Rows, row: Row) -> Json:
+    """How far many requests are: how many are in which status, and which need somebody."""
+    found = rows.get([key_of(id_) for id_ in row["requests"]])
+    statuses = Counter(one["status"] for one in found.values())
+    stuck = [one["pk"] for one in found.values() if one["status"] in ("held", "partial", "refused")]
+    return {
+        "id": row["pk"],
+        "created": iso(row["created"]),
+        "total": len(row["requests"]),
+        "statuses": dict(statuses),
+        "attention": sorted(stuck),
+    }
+
+
+def _new_erasure(work: Erasure, mode: keyring.Mode) -> Row:
     rule = work.policy.erasure
-    return open_(
-        work,
-        vault,
-        "erasure",
-        subject.key,
-        asking,
-        mode=mode,
-        acts_at=int(work.clock()) + rule.waiting_days * DAY,
-        second_person=rule.second_person,
-        members={},
-        profiles=[],
-    )
+    return {
+        "mode": mode,
+        "acts_at": int(work.clock()) + rule.waiting_days * DAY,
+        "second_person": rule.second_person,
+        "members": {},
+        "profiles": [],
+    }
 
 
 def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) -> Row:
