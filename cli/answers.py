@@ -397,10 +397,12 @@ class Rebuilt(Read):
 
 
 class Receipt(BaseModel):
+    """`null` is what is not known: nobody has searched there yet."""
+
     store: Store
-    found: int
+    found: int | None
     deleted: int
-    left: int
+    left: int | None
     because: str
 
 

@@ -8,11 +8,10 @@ import json
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Literal
 
-from candor import archive, keyring, transit
+from candor import keyring, transit, vacuum
 from candor.errors import Clash, NotFound
 from candor.identifiers import Identifier
 from candor.identity import EVERYBODY, TRIES, link_key, node_key, profile_key
@@ -36,11 +35,14 @@ from candor.ports import (
 from candor.sealing import Vault, new_salt
 from candor.separation import quarantine_key, separation_key
 from candor.signatures import signed
+from candor.vacuum import iso as _iso
 from candor.withdrawal import mark_key
 
 Json = dict[str, Any]
 Store = Literal["graph", "events", "archive", "queues", "keys"]
 STORES: tuple[Store, ...] = ("keys", "graph", "events", "archive", "queues")
+SEARCHED: tuple[Store, ...] = ("keys", "graph", "events")
+"""What the others hold is unreadable at once: the vacuum drops it, or the fence."""
 ANSWER_DAYS = 30
 """GDPR Article 12(3): one month."""
 HISTORY_DAYS = 90
@@ -183,7 +185,7 @@ def shown(row: Row) -> Json:
         "created": _iso(row["created"]),
         "due": _iso(row["answer_by"]),
         "identifiers": len(row["members"]),
-        "receipts": [_receipt(row, store) for store in STORES if f"found_{store}" in row],
+        "receipts": [_receipt(row, store) for store in STORES if _is_told(row, store)],
         "horizons": row.get("horizons", []),
         "certificate": certificate,
     }
@@ -196,10 +198,11 @@ def forecast(work: Erasure, subject: Identifier) -> list[Json]:
     members = {subject.key, *(idkey for row in profiles.values() for idkey in row["members"])}
     kids = keyring.key_ids(keyring.states(work.rows, members))
     row: Row = {"members": kids, "profiles": list(profiles)}
-    return [
+    counted = [
         {"store": store, "found": count, "deleted": 0, "left": count, "because": "dry run"}
-        for store, count in ((store, _count(work, store, row)) for store in STORES[:-1])
+        for store, count in ((store, _count(work, store, row)) for store in SEARCHED)
     ]
+    return [*counted, vacuum.receipt(row) | {"because": "dry run; the vacuum will search it"}]
 
 
 def erase(work: Erasure, store: Store, id_: str) -> None:
@@ -221,16 +224,12 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
                 continue  # it is gone already
     elif store == "events":
         work.rows.delete(_event_keys(work, row))
-    elif store == "archive":
-        kids = _key_ids(row)
-        for name, _ in list(archive.naming(work.objects, kids)):
-            archive.drop(work.objects, name, kids)
 
 
 def verify(work: Erasure, id_: str) -> Json:
     """Search every live store again. Returns {"clean", "attempt", "last"} for the machine."""
     row = request(work, id_)
-    left = {store: _count(work, store, row) for store in ("graph", "events", "archive")}
+    left = {store: _count(work, store, row) for store in ("graph", "events")}
     readable = keyring.states(work.rows, list(row["members"]))
     left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
     clean = not any(left.values())
@@ -262,7 +261,7 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
             "completed": _iso(now),
             "policy": row["policy"],
             "identifiers": len(row["members"]),
-            "stores": [_receipt(row, store) for store in STORES],
+            "stores": [_receipt(row | {"completed": now}, store) for store in STORES],
             "shredded_key_ids": sorted(_key_ids(row)),
             "horizons": horizons,
         },
@@ -393,7 +392,6 @@ def _count(work: Erasure, store: Store, row: Row) -> int:
         "keys": lambda: len(_key_ids(row)),
         "graph": lambda: sum(1 for _ in _graph_keys(work, row)),
         "events": lambda: sum(1 for _ in _event_keys(work, row)),
-        "archive": lambda: sum(count for _, count in archive.naming(work.objects, _key_ids(row))),
         "queues": lambda: sum(queue.depth() for queue in work.queues),
     }
     return counts[store]()
@@ -424,7 +422,14 @@ def _key_ids(row: Row) -> list[str]:
     return [kid for kid in row["members"].values() if kid]
 
 
+def _is_told(row: Row, store: Store) -> bool:
+    """Whether a store was searched; of the archive something is known once the keys are gone."""
+    return f"found_{'keys' if store == 'archive' else store}" in row
+
+
 def _receipt(row: Row, store: Store) -> Json:
+    if store == "archive":
+        return vacuum.receipt(row)
     found = row.get(f"found_{store}", 0)
     left = row.get(f"left_{store}", 0)
     if store == "queues":
@@ -438,22 +443,18 @@ def _receipt(row: Row, store: Store) -> Json:
 
 def _horizons(work: Erasure, row: Row, now: int) -> list[Json]:
     """What remains somewhere, unreadable, and until when."""
-    longest = max(work.policy.retention.values())
     days = {
         "backups of the keys table, which could bring back the shredded keys": work.recovery_days,
-        "archive residue: sealed records that the stream delivered late": longest,
         "workflow history: the request's id and no personal data": HISTORY_DAYS,
     }
     told = [{"what": what, "until": _iso(now + count * DAY)} for what, count in days.items()]
     last_message = row["created"] + transit.LIFE_SECONDS
+    archived = "archived records, which the nightly vacuum drops"
     return [
         *told,
+        {"what": archived, "until": _iso(now + vacuum.LATEST)},
         {"what": "queued messages, sealed under hourly transit keys", "until": _iso(last_message)},
     ]
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _key(id_: str) -> Key:
