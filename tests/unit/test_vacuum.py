@@ -80,8 +80,9 @@ def _of(shop: Shop, n: int) -> list[Row]:
 
 def told(shop: Shop, request: str) -> Json:
     shown = erasure.shown(erasure.request(shop.erasure, request))
-    (archived,) = (one for one in shown["receipts"] if one["store"] == "archive")
-    return archived
+    receipt: Json
+    (receipt,) = (one for one in shown["receipts"] if one["store"] == "archive")
+    return receipt
 
 
 # What is dropped, and when
@@ -278,6 +279,24 @@ def test_an_unreadable_object_stays_and_nobody_is_told_that_all_is_done(
     assert told(shop, request)["left"] == 0
 
 
+def test_a_run_that_went_not_through_everything_tells_nobody_and_the_next_one_tells_for_it() -> (
+    None
+):
+    shop = busy()
+    request = shop.erase("user_id:42")
+    shop.clock.advance(vacuum.LATE)
+    vacuum.begin(shop.rows, shop.objects, "broken", shop.clock())
+    (first, *_) = archive.groups(shop.objects)
+    vacuum.sweep(shop.objects, "broken", first, "", always)
+    with pytest.raises(vacuum.Unfinished):
+        vacuum.end(shop.rows, shop.objects, "broken", shop.clock())
+    assert told(shop, request)["deleted"] == 0
+
+    run(shop)
+
+    assert (told(shop, request)["deleted"], told(shop, request)["left"]) == (4, 0)
+
+
 def test_a_request_that_is_gone_meanwhile_stops_nothing() -> None:
     shop = busy()
     gone, other = shop.erase("user_id:42"), shop.erase("user_id:43")
@@ -420,6 +439,9 @@ def test_a_crash_at_any_call_and_a_repetition_end_as_no_crash_does() -> None:
     def made() -> tuple[Shop, str, list[str]]:
         shop = busy()
         request = shop.erase("user_id:42")
+        old = {"at": 0, "requests": {}, "held": [], "groups": []}
+        shop.objects.put("vacuum/old/begun.json", json.dumps(old).encode())
+        shop.objects.put("vacuum/old/groups.json", b"[]")
         shop.clock.advance(vacuum.LATE)
         return shop, request, [shop.id("user_id:43").key]
 
@@ -444,6 +466,7 @@ def test_a_crash_at_any_call_and_a_repetition_end_as_no_crash_does() -> None:
         again = run(shop, held=held)
         assert again == whole, f"after a crash at {place}, {recorder.places[-1]}"
         assert told(shop, request) == expected
+        assert not list(shop.objects.list("vacuum/old/"))
         assert people(shop) == {"43", "44"}
         # A copy of what was moved before the crash is a second one.
         assert {row["sk"] for row in records(shop, "holds/")} == copied
@@ -515,7 +538,8 @@ class Bucket:
 
     def vacuumed(self) -> None:
         self.runs += 1
-        begun = {"at": 0, "requests": {"q": {"kids": sorted(self.dead), "last": False}}, "held": []}
+        request = {"kids": sorted(self.dead), "last": False}
+        begun = {"at": 0, "requests": {"q": request}, "held": [], "groups": []}
         self.objects.put(f"vacuum/{self.runs}/begun.json", json.dumps(begun).encode())
         for group in list(archive.groups(self.objects)):
             vacuum.sweep(self.objects, str(self.runs), group, "", always)

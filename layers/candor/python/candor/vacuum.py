@@ -4,6 +4,8 @@
     vacuum/<run>/groups.json         the classes and due dates to go through
     vacuum/<run>/found/<group>/…     what was found, by object, written before it is dropped
     vacuum/<run>/unreadable/<name>   an object that is no archive of records
+    vacuum/<run>/done/<group>        a group that was gone through to its end
+    vacuum/<run>/ended.json          what became of it all
 
 An erasure destroys keys and leaves the archive alone: one run finds the records of everybody who
 was erased by reading each manifest once. Key ids are random, and no personal data. Every step may
@@ -37,6 +39,10 @@ AT_ONCE = 100
 TRIES = 8
 
 
+class Unfinished(Exception):
+    """A part of the run failed."""
+
+
 def begin(rows: Rows, objects: Objects, run: str, now: float, held: Collection[str] = ()) -> Json:
     """Write down what the run is to drop, and where to look; what is written stands.
 
@@ -47,12 +53,12 @@ def begin(rows: Rows, objects: Objects, run: str, now: float, held: Collection[s
         _forget(objects, now)
         requests = dict(_requests(rows, now))
         begun = {"at": int(now), "requests": requests, "held": sorted(_living(rows, held))}
+        groups = list(archive.groups(objects)) if _dead(begun) or begun["held"] else []
+        begun["groups"] = groups
         _write(objects, f"{RUNS}{run}/begun.json", begun)
-    groups = _read(objects, f"{RUNS}{run}/groups.json")
-    if groups is None:
-        groups = [{"run": run, "group": group, "after": ""} for group in archive.groups(objects)]
-        _write(objects, f"{RUNS}{run}/groups.json", groups)
-    return {"run": run, "work": bool(groups) and bool(_dead(begun) or begun["held"])}
+    places = [{"run": run, "group": group, "after": ""} for group in begun["groups"]]
+    _write(objects, f"{RUNS}{run}/groups.json", places)
+    return {"run": run, "work": bool(places)}
 
 
 def sweep(objects: Objects, run: str, group: str, after: str, more: Callable[[], bool]) -> Json:
@@ -78,6 +84,7 @@ def sweep(objects: Objects, run: str, group: str, after: str, more: Callable[[],
             after = name
             if not more():
                 return {"run": run, "group": group, "after": after, "more": True}
+    objects.put(f"{RUNS}{run}/done/{group}", b"")
     return {"run": run, "group": group, "after": after, "more": False}
 
 
@@ -87,30 +94,34 @@ def end(
     """Tell each request what was dropped for it, and end the copies of who is held no more.
 
     Answers how many objects held dead records, how many records they held before and after, and how
-    many objects were unreadable: where there is one, no request is told that all is done.
+    many objects were unreadable: where there is one, no request is told that all is done. Raises
+    Unfinished where a group was not gone through to its end; then the next run that ends tells what
+    this one dropped, too.
     """
     begun = _begun(objects, run)
-    found: dict[str, Json] = {}
-    for key in objects.list(f"{RUNS}{run}/found/"):
-        found |= _read(objects, key)
+    done = {key.removeprefix(f"{RUNS}{run}/done/") for key in objects.list(f"{RUNS}{run}/done/")}
+    if not done.issuperset(begun["groups"]):
+        raise Unfinished
     unreadable = sum(1 for _ in objects.list(f"{RUNS}{run}/unreadable/"))
-    dropped = Counter[str]()
-    for one in found.values():
-        dropped.update(one["dead"])
-    for id_, asked in begun["requests"].items():
-        done = int(now) if asked["last"] and not unreadable else None
-        _tell(rows, id_, run, sum(dropped[kid] for kid in asked["kids"]), done)
+    for folder in objects.folders(RUNS):
+        other = folder.removeprefix(RUNS).rstrip("/")
+        if other != run and objects.get(f"{folder}ended.json") is None:
+            _tell_all(rows, objects, other, None)
+    found = _tell_all(rows, objects, run, None if unreadable else int(now))
     copies = list(objects.list(archive.HOLDS))  # before asking who is held: later ones stay
-    before = sum(one["records"] for one in found.values())
-    return {
+    before = sum(one["records"] for one in found)
+    dropped = sum(sum(one["dead"].values()) for one in found)
+    counts = {
         "requests": len(begun["requests"]),
         "objects": len(found),
         "records_before": before,
-        "records_dropped": dropped.total(),
-        "records_after": before - dropped.total(),
+        "records_dropped": dropped,
+        "records_after": before - dropped,
         "copies_released": archive.release(objects, _living(rows, held), copies),
         "unreadable": unreadable,
     }
+    _write(objects, f"{RUNS}{run}/ended.json", counts)
+    return counts
 
 
 def receipt(row: Row) -> Json:
@@ -182,6 +193,21 @@ def _sweep_one(
         objects.put(f"{RUNS}{run}/unreadable/{name}", b"")
 
 
+def _tell_all(rows: Rows, objects: Objects, run: str, done: int | None) -> list[Json]:
+    """Tell every request what a run dropped for it, and if that is all; returns what it found."""
+    begun = _begun(objects, run)
+    found: dict[str, Json] = {}
+    for key in objects.list(f"{RUNS}{run}/found/"):
+        found |= _read(objects, key)
+    dropped = Counter[str]()
+    for one in found.values():
+        dropped.update(one["dead"])
+    for id_, asked in begun["requests"].items():
+        count = sum(dropped[kid] for kid in asked["kids"])
+        _tell(rows, id_, run, count, done if asked["last"] else None)
+    return list(found.values())
+
+
 def _tell(rows: Rows, id_: str, run: str, dropped: int, done: int | None) -> None:
     """Add to what a request knows: each run once, however often it ends."""
     key = Key("requests", id_)
@@ -204,11 +230,12 @@ def _tell(rows: Rows, id_: str, run: str, dropped: int, done: int | None) -> Non
 
 
 def _forget(objects: Objects, now: float) -> None:
-    """Delete what runs wrote down that nobody can take up any more."""
+    """Delete what runs wrote down that nobody can take up any more: last of all when they began."""
     for folder in objects.folders(RUNS):
         begun = _read(objects, f"{folder}begun.json")
         if begun and begun["at"] + KEPT < now:
-            objects.delete(list(objects.list(folder)))
+            objects.delete([key for key in objects.list(folder) if not key.endswith("begun.json")])
+            objects.delete([f"{folder}begun.json"])
 
 
 def _begun(objects: Objects, run: str) -> Json:
