@@ -16,6 +16,7 @@ SHARED = ("shared_device", "shared_address", "test_value", "other")
 TAIL = "Show what becomes of each event, live (emulators only); --json: a document a line."
 IMPORT = "Send the events of a file, or its rows as events; goes on where it stopped."
 VERIFY = "Check a receipt, offline. Answers 0 valid, 3 altered, 4 of another key, 5 malformed."
+VACUUM = "Drop records that nobody can read any more now, and not in the night."
 MODES = ("erase", "erase_and_suppress")
 
 
@@ -244,6 +245,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="wait at most that long until they are through (default: 300; 0: not at all)",
     )
+
+    archive = family("archive", "The archive of sealed events.")
+    vacuum = action(archive, "vacuum", VACUUM, "archive")
+    vacuum.add_argument("--no-wait", action="store_true", help="return as soon as it runs")
+    action(archive, "status", "Show the last runs of the vacuum, and how far they are.", "archive")
 
     privacy = family("privacy", "Privacy requests.")
     erase = action(privacy, "erase", "Erase a person and show the certificate.", "privacy")

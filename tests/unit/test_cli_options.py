@@ -92,6 +92,8 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "receipt key",
         "dlq list --json",
         "dlq redrive audit --limit 5 --dry-run --wait 0",
+        "archive vacuum --no-wait",
+        "archive status --json",
         "privacy status",
         "privacy status 01",
         "privacy certificate 01",
