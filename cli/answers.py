@@ -398,10 +398,12 @@ class Rebuilt(Read):
 
 
 class Receipt(BaseModel):
+    """`null` is what is not known: nobody has searched there yet."""
+
     store: Store
-    found: int
+    found: int | None
     deleted: int
-    left: int
+    left: int | None
     because: str
 
 
@@ -468,7 +470,7 @@ class Many(BaseModel):
 
 
 class ManyAsked(Many):
-    refused: Annotated[list[int], Field(description="indexes of what names nobody")]
+    nobody: Annotated[list[int], Field(description="indexes of what names nobody")]
 
 
 class LegalHold(BaseModel):

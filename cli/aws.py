@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 AwsError = (ClientError, BotoCoreError)
 
@@ -77,6 +78,10 @@ class Clients:
     @property
     def sqs(self) -> "SQSClient":
         return self._client("sqs")  # type: ignore[no-any-return]
+
+    @property
+    def stepfunctions(self) -> "SFNClient":
+        return self._client("stepfunctions")  # type: ignore[no-any-return]
 
     def _client(self, service: str) -> Any:
         if service not in self._made:

@@ -26,6 +26,7 @@ GROUNDS = (
     "legal_claims",
 )
 """As `candor.requests.Ground` has them; importing it would cost every command its start."""
+VACUUM = "Drop records that nobody can read any more now, and not in the night."
 MODES = ("erase", "erase_and_suppress")
 
 
@@ -255,6 +256,11 @@ def parser() -> argparse.ArgumentParser:
         help="wait at most that long until they are through (default: 300; 0: not at all)",
     )
 
+    archive = family("archive", "The archive of sealed events.")
+    vacuum = action(archive, "vacuum", VACUUM, "archive")
+    vacuum.add_argument("--no-wait", action="store_true", help="return as soon as it runs")
+    action(archive, "status", "Show the last runs of the vacuum, and how far they are.", "archive")
+
     privacy = family("privacy", "Privacy requests.")
     verified = argparse.ArgumentParser(add_help=False)
     verified.add_argument(
@@ -264,7 +270,9 @@ def parser() -> argparse.ArgumentParser:
     def right(name: str, help_: str, function: str | None = None) -> argparse.ArgumentParser:
         made = privacy.add_parser(name, help=help_, description=help_, parents=[common, verified])
         made.set_defaults(run=_run("privacy", function or name))
-        made.add_argument("identifier", help="type and value, like email:ann@example.com")
+        many = "?" if name == "erase" else None
+        help_ = "type and value, like email:ann@example.com"
+        made.add_argument("identifier", nargs=many, help=help_)
         return made
 
     erase = right("erase", "Erase a person and show the certificate.")
@@ -272,6 +280,9 @@ def parser() -> argparse.ArgumentParser:
         "--mode", choices=MODES, default="erase", help="suppress: accept no new data"
     )
     erase.add_argument("--dry-run", action="store_true", help="only say what would be erased")
+    erase.add_argument(
+        "--file", metavar="FILE", type=Path, help="of many: type,value or type:value a line"
+    )
     erase.add_argument("--no-wait", action="store_true", help="return as soon as it runs")
     right("restrict", "Keep a person's data and use it for nothing.")
     right("object", "Record an objection.", "object_").add_argument(

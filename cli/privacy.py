@@ -1,8 +1,11 @@
 """The commands of `privacy`, `hold` and `fence`."""
 
 import argparse
+import csv
 import json
 import time
+from collections import Counter
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,9 +21,15 @@ ENDED = frozenset({"completed", "failed", "partial", "cancelled", "refused", "he
 WAITING = frozenset({"pending", "held"})
 """A person or a hold has to end it."""
 WAIT_SECONDS = 180
+MOST_SUBJECTS = 1_000
+"""In a request, as the API takes them."""
 
 
 def erase(options: argparse.Namespace, screen: Screen) -> int:
+    if (options.identifier is None) == (options.file is None):
+        raise Problem("Name one person, or a --file of many.")
+    if options.file:
+        return _erase_many(options, screen)
     kind, value = identifier(options.identifier)
     api = Api(load_stack(options.endpoint_url, options.config_env))
     body = {
@@ -40,6 +49,89 @@ def erase(options: argparse.Namespace, screen: Screen) -> int:
     screen.note(f"{options.identifier} cannot be read any more. Request {found['id']}")
     found = wait(api, str(found["id"]), screen)
     return present(api, found, screen)
+
+
+def _erase_many(options: argparse.Namespace, screen: Screen) -> int:
+    """Asks for all of a file, and shows how far they are. Nothing is asked for where a line names
+    nobody, or in a dry run, which tells what would go of all of them."""
+    api = Api(load_stack(options.endpoint_url, options.config_env))
+    subjects = _subjects(options.file)
+    if options.dry_run:
+        return _forecast(api, options, subjects, screen)
+    body = {"mode": options.mode, "verified_by": options.verified_by}
+    asked = []
+    with screen.progress("Asking for the erasures") as progress:
+        for start in range(0, len(subjects), MOST_SUBJECTS):
+            some = subjects[start : start + MOST_SUBJECTS]
+            found = api.staff("dpo", "POST", "/privacy/bulk", body | {"subjects": some})
+            for index in found["nobody"]:
+                screen.warn(f"Line {start + index + 1} names nobody, and was left out.")
+            asked.append(str(found["id"]))
+            progress.tick(f"{start + len(some)} of {len(subjects)}")
+    statuses, attention = _followed(api, asked, options, screen)
+    for status_, count in sorted(statuses.items()):
+        screen.line(f"{count} {status_}")
+    for id_ in attention:
+        screen.warn(f"Look at it: candor privacy status {id_}")
+    screen.answer({"bulk": asked, "statuses": statuses, "attention": attention})
+    return 1 if attention else 0
+
+
+def _followed(
+    api: Api, ids: list[str], options: argparse.Namespace, screen: Screen
+) -> tuple[Counter[str], list[str]]:
+    """How many are in which status, once nothing moves any more, and what needs somebody."""
+    with screen.progress("Deleting, searching again") as progress:
+        while True:
+            found = [api.staff("dpo", "GET", f"/privacy/bulk/{segment(id_)}") for id_ in ids]
+            statuses = Counter[str]()
+            for one in found:
+                statuses.update(one["statuses"])
+            ended = sum(count for status_, count in statuses.items() if status_ in ENDED)
+            total = sum(one["total"] for one in found)
+            progress.tick(f"{ended} of {total}")
+            if options.no_wait or ended == total:
+                return statuses, sorted(id_ for one in found for id_ in one["attention"])
+            time.sleep(2)
+
+
+def _subjects(path: Path) -> list[dict[str, str]]:
+    """Of a file with one `type:value` a line, or two columns of a CSV. Raises Problem."""
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Problem(f"{path} cannot be read: {type(error).__name__}.") from None
+    if rows and [name.strip().lower() for name in rows[0]] == ["type", "value"]:
+        rows = rows[1:]
+    subjects = []
+    for number, row in enumerate((row for row in rows if row), 1):
+        kind, value = row if len(row) == 2 else identifier(",".join(row))
+        if not kind.strip() or not value.strip():
+            raise Problem(f"Row {number} of {path} is no identifier.", "Give type and value.")
+        subjects.append({"type": kind.strip(), "value": value.strip()})
+    if not subjects:
+        raise Problem(f"{path} names nobody.")
+    return subjects
+
+
+def _forecast(
+    api: Api, options: argparse.Namespace, subjects: list[dict[str, str]], screen: Screen
+) -> int:
+    found = Counter[str]()
+    with screen.progress("Looking what there is") as progress:
+        for number, subject in enumerate(subjects, 1):
+            body = {"type": "erasure", "subject": subject, "dry_run": True}
+            body["verified_by"] = options.verified_by
+            try:
+                told = api.staff("dpo", "POST", "/privacy/requests", body)
+            except Problem as problem:
+                raise Problem(f"Person {number}: {problem.what}", problem.fix) from None
+            found.update({one["store"]: one["found"] or 0 for one in told["receipts"]})
+            progress.tick(f"{number} of {len(subjects)}")
+    for store, count in found.items():
+        screen.line(f"{store}: {count}")
+    screen.answer({"dry_run": True, "people": len(subjects), "found": found})
+    return 0
 
 
 def wait(api: Api, id_: str, screen: Screen) -> dict[str, Any]:

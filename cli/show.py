@@ -24,9 +24,12 @@ STATE_COLOURS = {
     "unknown": "yellow",
     "completed": "green",
     "running": "cyan",
+    "succeeded": "green",
     "pending": "cyan",
     "failed": "red",
     "partial": "red",
+    "timed_out": "red",
+    "aborted": "red",
 }
 
 
@@ -215,7 +218,8 @@ def request(found: Mapping[str, Any]) -> RenderableType:
     """A privacy request with its receipts and horizons."""
     receipts = grid("store", "found", "deleted", "left", "because")
     for one in found.get("receipts") or []:
-        row = [plain(one.get(name, "")) for name in ("store", "found", "deleted", "left")]
+        counts = (one.get(name) for name in ("store", "found", "deleted", "left"))
+        row = ["?" if count is None else plain(count) for count in counts]
         receipts.add_row(*row, plain(one.get("because") or ""))
     horizons = grid("unreadable remains", "until")
     for one in found.get("horizons") or []:

@@ -1,6 +1,6 @@
 """The stores of the template, and which step of erasure cleans each.
 
-Run at build as `python -m cli.stores TEMPLATE MACHINE`; it needs pydantic and PyYAML.
+Run at build as `python -m cli.stores TEMPLATE MACHINE…`; it needs pydantic and PyYAML.
 """
 
 import json
@@ -19,8 +19,8 @@ STORES = {
     *("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable", "AWS::Serverless::SimpleTable"),
     *("AWS::S3::Bucket", "AWS::S3Express::DirectoryBucket", "AWS::SQS::Queue"),
 }
-CLEANING = {"graph", "events", "archive", "queues", "certify"}
-"""Steps of the machine that clean a store; the others plan, verify and report."""
+CLEANING = {"graph", "events", "vacuum", "queues", "certify"}
+"""Steps of the machines that clean a store; the others plan, verify and report."""
 SHRED = "shred"
 """Done by the request itself, before the machine starts."""
 ANNOTATION = "CandorErasure"
@@ -28,13 +28,15 @@ PERSONAL = f"If it holds personal data: `Metadata: {{{ANNOTATION}: {{step: …}}
 NONE = "If not: `none` and the reason in words."
 
 
-def check(template: str, machine: str) -> list[Mistake]:
-    """What the stores of a template leave open, given the erasure machine as it is written."""
+def check(template: str, *machines: str) -> list[Mistake]:
+    """What the stores of a template leave open, given the machines that erase, as written."""
     written = places.read(template, AnyTag)
     if not written.readable:
         return written.mistakes
-    substituted = re.sub(r"\$\{\w+}", "0", machine)  # some stand where a number has to
-    there = {SHRED} | (CLEANING & set(_steps(json.loads(substituted))))
+    there = {SHRED}
+    for machine in machines:
+        substituted = re.sub(r"\$\{\w+}", "0", machine)  # some stand where a number has to
+        there |= CLEANING & set(_steps(json.loads(substituted)))
     found = [*written.mistakes]
     resources = written.value.get("Resources") if isinstance(written.value, dict) else None
     for name, resource in (resources or {}).items():
@@ -65,21 +67,21 @@ def _store(
 
 
 def _steps(machine: dict[str, Any]) -> Iterator[str]:
-    """Of every task of a state machine, those in parallel branches too."""
+    """Of every task of a state machine, those in parallel branches and in maps too."""
     for state in machine["States"].values():
         if state["Type"] == "Task":
             yield state["Parameters"]["step"]
-        for branch in state.get("Branches", []):
-            yield from _steps(branch)
+        for inner in (*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])):
+            yield from _steps(inner)
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        print("usage: python -m cli.stores TEMPLATE MACHINE", file=sys.stderr)
+    if len(arguments) < 2:
+        print("usage: python -m cli.stores TEMPLATE MACHINE…", file=sys.stderr)
         return 2
-    template, machine = map(Path, arguments)
+    template, *machines = map(Path, arguments)
     try:
-        mistakes = check(places.text_of(template), places.text_of(machine))
+        mistakes = check(places.text_of(template), *map(places.text_of, machines))
     except Problem as problem:
         print(problem.what, file=sys.stderr)
         return 1

@@ -359,6 +359,14 @@ class FakeObjects(_Tapped):
         self._tap("list:after", keys)
         yield from keys
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        self._tap("folders:before", prefix)
+        with self._lock:
+            rests = [k.removeprefix(prefix) for k in self.objects if k.startswith(prefix)]
+        found = sorted({f"{prefix}{rest.partition('/')[0]}/" for rest in rests if "/" in rest})
+        self._tap("folders:after", found)
+        yield from found
+
     def delete(self, keys: Iterable[str]) -> None:
         keys = tuple(keys)
         self._tap("delete:before", keys)

@@ -13,7 +13,7 @@ from candor.credentials import Credentials
 from candor.transit import Transit
 from candor.wiring import Wiring
 from cli import docs, openapi
-from tests.fakes import FakeObjects, FakeQueue
+from tests.fakes import FakeObjects, FakeQueue, FakeWorkflow
 from tests.worlds import Shop
 
 Json = dict[str, Any]
@@ -57,6 +57,7 @@ class Served:
             checkpoints=FakeObjects(),
             signer=shop.signer,
             workflow=shop.workflow,
+            bulk=FakeWorkflow(),
             erasure=shop.erasure,
         )
 

@@ -203,7 +203,7 @@ class Shop:
         request = self.acknowledge(who, mode)
         if self.request(request)["status"] == "completed":
             return request  # done before, and the person is still fenced
-        for store in ("graph", "events", "archive", "queues"):
+        for store in ("graph", "events", "queues"):
             erasure.erase(self.erasure, store, request)
         assert erasure.verify(self.erasure, request)["clean"]
         erasure.certify(self.erasure, self.signer, request)

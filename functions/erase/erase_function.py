@@ -1,16 +1,21 @@
-"""The tasks of the erasure state machine: one step a call, nothing personal in or out."""
+"""The tasks of the state machines that erase: one step a call, nothing personal in or out."""
 
 from typing import Any
 
-from candor import audit, erasure
+from candor import audit, erasure, holds, vacuum
 from candor.telemetry import Telemetry
 from candor.wiring import Wiring
+
+RESERVE_MS = 60_000
+"""Stop going through the archive this long before the function's time is up."""
 
 wiring = Wiring()
 telemetry = Telemetry()
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    if "run" in event:
+        return vacuum_step(event, context)
     step, request = event["step"], event["request"]
     work = wiring.erasure
     if step == "plan":
@@ -32,3 +37,20 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         request=request,
     )
     return {}
+
+
+def vacuum_step(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    def more() -> bool:
+        return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
+
+    step, run = event["step"], event["run"]
+    if step == "vacuum":
+        return vacuum.sweep(wiring.archive, run, event["group"], event["after"], more)
+    stores, now = (wiring.rows, wiring.archive), wiring.clock()
+    held = holds.held(wiring.rows, now)
+    if step == "begin":
+        return vacuum.begin(*stores, run, now, held)
+    counts = vacuum.end(*stores, run, now, held)
+    telemetry.done("vacuumed", **counts)
+    audit.tell(wiring.audit_queue, at=now, actor="erasure", action="archive.vacuumed", request=run)
+    return {"run": run, **counts}

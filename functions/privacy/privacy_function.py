@@ -113,8 +113,8 @@ def request_many(request: Request) -> Answer:
     asking = requests.Asking(principal.id, body.verified_by, body.law)
     row = requests.open_many(wiring.erasure, wiring.vault, subjects, body.mode, asking)
     wiring.bulk.start(row["pk"], {"bulk": row["pk"]})
-    refused = [index for index, one in enumerate(made) if one is None]
-    return Answer(requests.progress(wiring.rows, row) | {"refused": refused}, 202)
+    nobody = [index for index, one in enumerate(made) if one is None]
+    return Answer(requests.progress(wiring.rows, row) | {"nobody": nobody}, 202)
 
 
 def show_many(request: Request) -> Answer:

@@ -18,7 +18,7 @@ from statistics import median
 from rich.console import Console
 
 from cli.target import LOCAL
-from tests.bench import cold, consenting, costs, counting, cpu, freshness, growth, report
+from tests.bench import cold, consenting, costs, counting, cpu, freshness, growth, report, vacuuming
 from tests.bench.accuracy import accuracy
 from tests.bench.meter import Meter
 from tests.bench.report import Json
@@ -26,7 +26,9 @@ from tests.bench.stack import Stack
 from tests.bench.traffic import KINDS, SHAPES, Case, Kind, Shape, Traffic
 from tests.bench.way import Way, first_consent, known_people, traffic_of
 
-PARTS = ("cpu", "growth", "consent", "freshness", "cold", "accuracy")
+PARTS = ("cpu", "growth", "consent", "freshness", "cold", "accuracy", "vacuum")
+ALONE = {"accuracy", "vacuum"}
+"""Parts that need no stack."""
 MINUTE = 60
 NEW = {Shape(100, 100): 1, Shape(1, 1): 20}
 """Requests that are all of people who were never seen."""
@@ -44,7 +46,10 @@ def main() -> int:
     found: Json = report.machine()
     if "accuracy" in parts and not options.profile:
         found["accuracy"] = accuracy.measure_all(tick, building=options.building)
-    if set(parts) - {"accuracy"} or options.profile:
+    if "vacuum" in parts and not options.profile:
+        tick("vacuuming an archive")
+        found["vacuum"] = vacuuming.measure()
+    if set(parts) - ALONE or options.profile:
         tick("starting an emulator, deploying the stack to it")
         with (
             tempfile.TemporaryDirectory(prefix="candor-bench-") as home,

@@ -22,6 +22,7 @@ Json = dict[str, Any]
 DOLLARS = {"100/1": 0.15, "100/100": 1.25, "20/1": 0.40, "1/1": 6.00}
 EVENTS = {"100/1": 8_000, "100/100": 2_000}
 GROWN = 1.10
+VACUUMED = 0.25
 FOLDED = 12
 FRESH_SECONDS = 1.0
 EXPOSED_TO_FLAT = 0.1
@@ -173,6 +174,9 @@ def goals(found: Json) -> Iterator[Goal]:
         more, ratio = consent["requests_more"], consent["folding_ratio"]
         yield Goal("requests more where consent is said again", 0, more, more <= 0)
         yield Goal("folding 10,000 records, against 1,000", FOLDED, ratio, ratio <= FOLDED)
+    if vacuum := found.get("vacuum"):
+        share = vacuum["erased"]["1"]["read_bytes"] / vacuum["rewriting"]["read_bytes"]
+        yield Goal("bytes to vacuum 0.05 %, of all", VACUUMED, share, share <= VACUUMED)
     if fresh := found.get("freshness_seconds"):
         p99 = fresh["p99"]
         yield Goal("seconds until readable, p99", FRESH_SECONDS, p99, p99 < FRESH_SECONDS)
@@ -200,6 +204,7 @@ def shown(found: Json) -> RenderableType:
         *([_growth(found["growth"])] if "growth" in found else []),
         *([_fresh(found["freshness_seconds"])] if "freshness_seconds" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
+        *([_vacuum(found["vacuum"])] if "vacuum" in found else []),
         *(_accuracy(found["accuracy"]) if "accuracy" in found else []),
         _goals(found),
     ]
@@ -311,6 +316,17 @@ def _cold(cold: Json) -> Table:
     table = Table("function", "CPU ms", "× boto3 alone", title="Cold start")
     for name, milliseconds in cold["milliseconds"].items():
         table.add_row(name, f"{milliseconds:.0f}", f"{cold['ratio'].get(name, 1):.2f}")
+    return table
+
+
+def _vacuum(found: Json) -> Table:
+    size = f"{found['archive_bytes'] / 1e6:,.0f} MB in {found['objects']} objects"
+    heads = ("people erased", "GET", "PUT", "LIST", "MB read", "MB written", "dollars")
+    table = Table(*heads, title=f"The vacuum, of an archive of {size}")
+    for name, one in [*found["erased"].items(), ("(rewriting all)", found["rewriting"])]:
+        requests = (f"{one[what]:,}" for what in ("gets", "puts", "lists"))
+        sizes = (f"{one[what] / 1e6:,.2f}" for what in ("read_bytes", "written_bytes"))
+        table.add_row(name, *requests, *sizes, f"{one['dollars']:.6f}")
     return table
 
 

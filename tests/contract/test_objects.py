@@ -102,3 +102,20 @@ def test_removing_leaves_what_came_meanwhile(objects: Objects) -> None:
     objects.remove("k", now.etag)
     objects.remove("k", now.etag)
     assert objects.get("k") is None
+
+
+def test_folders_are_what_comes_up_to_the_next_slash(objects: Objects) -> None:
+    for key in (
+        "p/b/1",
+        "p/b/2",
+        "p/a/c/3",
+        "p/file",
+        "q/a/1",
+        *(f"m/{n:04}/x" for n in range(1005)),
+    ):
+        objects.put(key, b"")
+
+    assert list(objects.folders("p/")) == ["p/a/", "p/b/"]
+    assert list(objects.folders("p/a/")) == ["p/a/c/"]
+    assert list(objects.folders("p/b/")) == []
+    assert len(list(objects.folders("m/"))) == 1005

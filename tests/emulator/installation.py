@@ -147,14 +147,14 @@ class Installation:
 
     def executions(self) -> Iterator[tuple[str, bytes]]:
         states = self.client("stepfunctions")
-        machine = self.outputs["ErasureMachineArn"]
-        for page in states.get_paginator("list_executions").paginate(stateMachineArn=machine):
-            for execution in page["executions"]:
-                arn = execution["executionArn"]
-                yield "execution", _text(states.describe_execution(executionArn=arn))
-                history = states.get_paginator("get_execution_history").paginate(executionArn=arn)
-                for part in history:
-                    yield "execution history", _text(part["events"])
+        listing, history = map(states.get_paginator, ("list_executions", "get_execution_history"))
+        for machine in ("Erasure", "Vacuum"):
+            for page in listing.paginate(stateMachineArn=self.outputs[f"{machine}MachineArn"]):
+                for execution in page["executions"]:
+                    arn = execution["executionArn"]
+                    yield "execution", _text(states.describe_execution(executionArn=arn))
+                    for part in history.paginate(executionArn=arn):
+                        yield "execution history", _text(part["events"])
 
     def metrics_and_alarms(self) -> Iterator[tuple[str, bytes]]:
         watch = self.client("cloudwatch")

@@ -26,6 +26,7 @@ from tests.emulator.canaries import Canaries
 from tests.emulator.conftest import await_true, paused
 from tests.emulator.installation import Envelope, Installation, keys_of, opens
 from tests.emulator.people import Call, Person
+from tests.emulator.vacuuming import vacuumed
 from tests.emulators import MiniStack
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
@@ -208,7 +209,7 @@ def _reads(api: Api, identifiers: list[tuple[str, str]], part: str = "") -> Iter
 
 
 def _left(installation: Installation, idkeys: list[str]) -> list[str]:
-    """What the stores still hold under these idkeys."""
+    """What the stores still hold under these idkeys, but for the archive."""
     wanted = set(idkeys)
     graph = [row["pk"] for row in installation.rows("Graph") if row["pk"][2:] in wanted]
     listed = [
@@ -217,13 +218,12 @@ def _left(installation: Installation, idkeys: list[str]) -> list[str]:
         if wanted & {*row.get("members", {})} or row["sk"].removeprefix("LINK#") in wanted
     ]
     events = [row["pk"] for row in installation.rows("Events") if row["pk"] in wanted]
-    archive = [row["pk"] for row in installation.archived() if row["pk"] in wanted]
     open_ = [
         row["pk"]
         for row in installation.rows("Keys")
         if row["pk"] in wanted and ("salt" in row or "mode" not in row)
     ]
-    found = {"graph": graph, "listed": listed, "events": events, "archive": archive, "keys": open_}
+    found = {"graph": graph, "listed": listed, "events": events, "keys": open_}
     return [f"{store}: {pk}" for store, pks in found.items() for pk in pks]
 
 
@@ -289,7 +289,8 @@ def test_a_certificate_is_signed_and_says_what_was_done(
         document = json.loads(signed["document"])
         shredded |= set(document["shredded_key_ids"])
         stores = {one["store"]: one for one in document["stores"]}
-        assert not any(stores[store]["left"] for store in ("keys", "graph", "events", "archive"))
+        assert not any(stores[store]["left"] for store in ("keys", "graph", "events"))
+        assert stores["archive"]["left"] is None, "it is not claimed that somebody looked there"
         events += stores["events"]["deleted"]
     idkeys = [i for person in erased.people for i in person.idkeys(installation.hmac_secret)]
     assert shredded == {_key_id(erased.salts[idkey]) for idkey in idkeys}
@@ -313,6 +314,25 @@ def test_nothing_of_the_erased_opens_and_everything_of_the_others_does(
     assert len(others) > len(theirs)
     for one in others:
         assert opens(ciphers[one.owner, one.data[1]], one), one.where
+
+
+def test_the_vacuum_drops_the_archived_copies_of_the_erased_and_no_others(
+    erased: Erased, installation: Installation, api: Api
+) -> None:
+    gone = {i for person in erased.people for i in person.idkeys(installation.hmac_secret)}
+    archived = {(one.owner, one.place) for one in erased.copies if one.where == "archive"}
+    theirs = {one for one in archived if one[0] in gone}
+    assert theirs
+
+    counts = vacuumed(installation)
+
+    found = {(r["pk"], f"events/{r['pk']}/{r['sk']}") for r in installation.archived()}
+    assert archived & found == archived - theirs
+    assert not gone & {owner for owner, _ in found}
+    assert counts["records_dropped"] >= len(theirs)
+    told = (api.staff("dpo", "GET", f"/privacy/requests/{one['id']}") for one in erased.requests)
+    receipts = [{one["store"]: one for one in each["receipts"]} for each in told]
+    assert sum(each["archive"]["deleted"] for each in receipts) == len(theirs)
 
 
 def test_a_copy_of_a_queued_message_opens_no_longer_than_the_certificate_says(

@@ -113,6 +113,7 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
     "deletes events": (table("Events", "delete_item"), {"Erase", "Sweep"}),
     "lists events": (table("Events", "scan"), set()),
     "makes privacy requests": (table("Requests", "put_item"), {"Privacy"}),
+    "lists privacy requests": (table("Requests", "scan"), {"Privacy", "Erase", "Sweep"}),
     "deletes privacy requests": (table("Requests", "delete_item"), set()),
     "checks credentials": (
         table("Credentials", "get_item"),
@@ -125,7 +126,8 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
     "deletes of the audit log": (table("Audit", "delete_item"), set()),
     "opens what is sealed": (secret("Master"), {"Collect", "Unify", "Api", "Privacy", "Sweep"}),
     "names identifiers": (secret("Hmac"), {"Unify", "Api", "Privacy", "Sweep"}),
-    "reads the archive": (bucket("Archive", "get_object"), {"Privacy", "Erase"}),
+    "reads the archive": (bucket("Archive", "get_object"), {"Erase"}),
+    "lists the archive": (bucket("Archive", "list_objects_v2"), {"Erase", "Sweep"}),
     "writes the archive": (bucket("Archive", "put_object"), {"Archive", "Erase"}),
     "deletes of the archive": (bucket("Archive", "delete_object"), {"Erase", "Sweep"}),
     "writes checkpoints": (bucket("Audit", "put_object"), {"Audit"}),

@@ -134,17 +134,23 @@ class Cloud:
         kms = boto3.client("kms")
         made_key = kms.create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         yield {"Fn::GetAtt": ["SigningKey", "Arn"]}, made_key["KeyMetadata"]["Arn"]
-        machine = self.template["Resources"]["ErasureMachine"]["Properties"]
-        erase = f"arn:aws:lambda:{REGION}:123456789012:function:erase"
-        substituted = {"EraseFunctionArn": erase, "SettleSeconds": "0"}
+        yield {"Ref": "ErasureMachine"}, self.machine("Erasure", SettleSeconds="0")
+        yield {"Ref": "BulkMachine"}, self.machine("Bulk")
+
+    def machine(self, name: str, **values: str) -> str:
+        """Makes a state machine of the template; returns its ARN."""
+        machine = self.template["Resources"][f"{name}Machine"]["Properties"]
+        function = "sweep" if name == "Bulk" else "erase"
+        arn = f"arn:aws:lambda:{REGION}:123456789012:function:{function}"
+        substituted = {f"{function.capitalize()}FunctionArn": arn, **values}
         assert substituted.keys() == machine["DefinitionSubstitutions"].keys()
         text = (lint_template.ROOT / machine["DefinitionUri"]).read_text()
-        made_machine = boto3.client("stepfunctions").create_state_machine(
-            name=f"{NAME}-erasure",
+        made = boto3.client("stepfunctions").create_state_machine(
+            name=f"{NAME}-{name.lower()}",
             definition=re.sub(r"\$\{(\w+)}", lambda match: substituted[match[1]], text),
             roleArn="arn:aws:iam::123456789012:role/states",
         )
-        yield {"Ref": "ErasureMachine"}, made_machine["stateMachineArn"]
+        return str(made["stateMachineArn"])
 
     def _notify(self) -> None:
         """Of objects, as the template says: moto's CloudFormation leaves it out."""
@@ -253,7 +259,11 @@ class Cloud:
     def settled(self, request: str, run: str = "") -> str:
         """How the execution for a request ended."""
         machine = self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
-        execution = machine.replace(":stateMachine:", ":execution:") + f":{request}{run}"
+        return self.ended(machine, f"{request}{run}")
+
+    def ended(self, machine: str, name: str) -> str:
+        """How an execution ended."""
+        execution = machine.replace(":stateMachine:", ":execution:") + f":{name}"
         states = boto3.client("stepfunctions")
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:

@@ -58,12 +58,9 @@ def test_an_erasure_ends_with_a_certificate_that_anyone_can_check(cloud: Cloud) 
     assert cloud.settled(asked.body["id"]) == "SUCCEEDED"
     done = shown(cloud, asked.body["id"])
     assert done["status"] == "completed"
-    assert {one["store"]: one["left"] for one in done["receipts"]} == dict.fromkeys(
-        ("keys", "graph", "events", "archive", "queues"), 0
-    )
-    assert {one["store"] for one in done["receipts"] if one["found"]} == {
-        *("keys", "graph", "events", "archive")
-    }
+    known = dict.fromkeys(("keys", "graph", "events", "queues"), 0)
+    assert {one["store"]: one["left"] for one in done["receipts"]} == known | {"archive": None}
+    assert {one["store"] for one in done["receipts"] if one["found"]} == {"keys", "graph", "events"}
     verify(done["certificate"])
     forged = done["certificate"] | {"document": done["certificate"]["document"] + " "}
     with pytest.raises(InvalidSignature):
@@ -78,15 +75,13 @@ def test_nothing_is_left_of_the_person_but_fences(cloud: Cloud) -> None:
     visit(cloud)
     cloud.settled(ask(cloud).body["id"])
 
-    dynamodb, s3 = boto3.client("dynamodb"), boto3.client("s3")
+    dynamodb = boto3.client("dynamodb")
     assert dynamodb.scan(TableName="candor-graph")["Items"] == []
     assert dynamodb.scan(TableName="candor-events")["Items"] == []
     keys = dynamodb.scan(TableName="candor-keys")["Items"]
     fences = [item for item in keys if not item["pk"]["S"].startswith("T#")]
     assert len(fences) == 3
     assert all("mode" in item and "salt" not in item for item in fences)
-    bucket = cloud.functions["archive"].variables["ARCHIVE_BUCKET"]
-    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 def test_what_comes_after_it_is_dropped(cloud: Cloud) -> None:
@@ -117,7 +112,7 @@ def test_a_dry_run_counts_and_changes_nothing(cloud: Cloud) -> None:
     before = boto3.client("dynamodb").scan(TableName="candor-keys")["Items"]
     answer = ask(cloud, dry_run=True)
     assert answer.status == 200
-    assert all(one["found"] for one in answer.body["receipts"] if one["store"] != "queues")
+    assert all(one["found"] for one in answer.body["receipts"] if one["store"] != "archive")
     assert boto3.client("dynamodb").scan(TableName="candor-keys")["Items"] == before
     assert boto3.client("dynamodb").scan(TableName="candor-requests")["Count"] == 0
 
@@ -141,7 +136,7 @@ def failing(
     return tried
 
 
-@pytest.mark.parametrize("store", ["graph", "events", "archive"])
+@pytest.mark.parametrize("store", ["graph", "events"])
 def test_a_store_that_always_fails_makes_the_request_partial(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
@@ -154,7 +149,7 @@ def test_a_store_that_always_fails_makes_the_request_partial(
     assert left["status"] == "partial"
     assert left["certificate"] is None
     lefts = dict(boto3.client("dynamodb").scan(TableName="candor-requests")["Items"][0].items())
-    kept = {name for name in ("graph", "events", "archive") if int(lefts[f"left_{name}"]["N"])}
+    kept = {name for name in ("graph", "events") if int(lefts[f"left_{name}"]["N"])}
     assert kept == {store}, "the other stores went on"
     assert tried["erase"] == 5 * erasure.ROUNDS  # once and four times again, in every round
 
@@ -194,7 +189,7 @@ def test_a_partial_request_that_is_asked_for_again_goes_on(
 ) -> None:
     visit(cloud)
     with monkeypatch.context() as broken:
-        failing(broken, "erase", "archive")
+        failing(broken, "erase", "events")
         id_ = ask(cloud).body["id"]
         assert cloud.settled(id_) == "FAILED"
     again = ask(cloud).body

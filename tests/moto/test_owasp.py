@@ -50,6 +50,8 @@ STAFF = {
     "/privacy/requests/{id}": {"dpo"},
     "/privacy/requests/{id}/approve": {"dpo"},
     "/privacy/requests/{id}/refuse": {"dpo"},
+    "/privacy/bulk": {"dpo"},
+    "/privacy/bulk/{id}": {"dpo"},
     "/holds": {"dpo"},
     "/holds/{id}": {"dpo"},
     "/fences/{identifier}": {"dpo"},

@@ -126,3 +126,29 @@ def test_a_fence_is_lifted_by_a_dpo(cloud: Cloud) -> None:
     assert cloud.call("DELETE", path, key=cloud.tokens["dpo"]).status == 200
     assert cloud.call("DELETE", path, key=cloud.tokens["dpo"]).status == 404
     assert CANARY not in cloud.said.getvalue()
+
+
+def test_many_are_erased_at_once(cloud: Cloud) -> None:
+    visit(cloud)
+    dpo = cloud.tokens["dpo"]
+    others = [{"type": "user_id", "value": f"{CANARY}-{n}"} for n in range(9)]
+    nobody = {"type": "user_id", "value": "null"}
+    body = {"subjects": [SUBJECT, nobody, *others, SUBJECT], "verified_by": f"{CANARY} by letter"}
+
+    asked = cloud.call("POST", "/privacy/bulk", body, key=dpo)
+
+    assert (asked.status, asked.body["total"], asked.body["nobody"]) == (202, 10, [1])
+    machine = cloud.functions["privacy"].variables["BULK_MACHINE_ARN"]
+    assert cloud.ended(machine, asked.body["id"]) == "SUCCEEDED"
+    listed = cloud.call("GET", "/privacy/requests?limit=4", key=dpo).body
+    for one in listed["data"]:
+        assert cloud.settled(one["id"]) == "SUCCEEDED"
+    rest = cloud.call("GET", f"/privacy/requests?cursor={listed['next']}", key=dpo).body
+    assert (len(listed["data"]), len(rest["data"]), rest["next"]) == (4, 6, None)
+    for one in rest["data"]:
+        assert cloud.settled(one["id"]) == "SUCCEEDED"
+    told = cloud.call("GET", f"/privacy/bulk/{asked.body['id']}", key=dpo).body
+    assert (told["statuses"], told["attention"]) == ({"completed": 10}, [])
+    assert CANARY not in cloud.held()
+    assert CANARY not in cloud.said.getvalue()
+    assert cloud.call("GET", f"/privacy/bulk/{rest['data'][0]['id']}", key=dpo).status == 404

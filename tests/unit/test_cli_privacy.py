@@ -97,3 +97,21 @@ def test_a_certificate_is_checked_by_a_stranger(
     assert main(words) == 3
     file.write_text(json.dumps(signed("{}", shop.signer)))
     assert main(words) == 5
+
+
+def test_a_file_of_many_is_erased(
+    shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "ids.csv"
+    file.write_text('type,value\nemail,ann@example.com\n"user_id","null"\nuser_id:9\n')
+    known = tmp_path / "known.csv"
+    known.write_text("email:ann@example.com\nuser_id:9\n")
+    told = said(capsys, "privacy", "erase", "--file", str(known), "--dry-run")
+    assert (told["people"], told["found"]["events"]) == (2, 1)
+    assert not shop.rows.held("requests")
+    told = said(capsys, "privacy", "erase", "--file", str(file), "--no-wait")
+    assert told["statuses"] == {"pending": 2}
+    for wrong in ("", "user_id", "user_id,\n", '"'):
+        file.write_text(wrong)
+        assert main(["privacy", "erase", "--file", str(file)]) == 1
+    assert main(["privacy", "erase"]) == 1

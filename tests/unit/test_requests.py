@@ -319,3 +319,36 @@ def test_no_request_names_anybody() -> None:
     shop.acknowledge(MAIL)
     assert "ann@example.com" not in repr(shop.rows.held("requests"))
     assert shop.rows.get([Key("requests", "nobody")]) == {}
+
+
+def test_of_many_each_is_asked_for_once() -> None:
+    shop = shop_that()
+    shop.send(CRM, order("o9", userId="9"))
+    under_way = shop.acknowledge("user_id:9")
+    subjects = [shop.id(one) for one in (ANN, "user_id:9", "user_id:7", ANN)]
+
+    row = requests.open_many(shop.erasure, shop.world.vault, subjects, "erase", ASKING)
+
+    assert len(row["requests"]) == 3
+    assert under_way in row["requests"]
+    told = requests.progress(shop.rows, row)
+    assert told["statuses"] == {"pending": 2, "running": 1}
+    for id_ in row["requests"]:
+        erasure.advance(shop.erasure, shop.workflow, id_)
+    assert requests.progress(shop.rows, row)["statuses"] == {"running": 3}
+    with pytest.raises(NotFound):
+        requests.find(shop.rows, row["pk"])
+    with pytest.raises(NotFound):
+        requests.many(shop.rows, under_way)
+
+
+def test_of_many_none_is_lost_to_a_crash() -> None:
+    def work(shop: Shop) -> None:
+        subjects = [shop.id(f"user_id:{n}") for n in range(1, 61)]
+        requests.open_many(shop.erasure, shop.world.vault, subjects, "erase", ASKING)
+
+    for shop in after_each_crash(work, shop_that):
+        written = len(shop.rows.held("requests"))
+        shop.clock.advance(DAY)
+        swept(shop)
+        assert len(shop.workflow.started) == written

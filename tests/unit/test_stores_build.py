@@ -13,10 +13,10 @@ import pytest
 
 from cli import places, stores
 from cli.places import AnyTag
-from tests.lint_template import MACHINE, ROOT, TEMPLATE
+from tests.lint_template import MACHINES, ROOT, TEMPLATE
 
 TEXT = TEMPLATE.read_text()
-STEPS = MACHINE.read_text()
+STEPS = [path.read_text() for path in MACHINES]
 ALL = [
     name
     for name, resource in places.read(TEXT, AnyTag).value["Resources"].items()
@@ -36,17 +36,17 @@ def annotated(name: str, change: Callable[[str], str]) -> str:
 
 def test_every_store_of_the_template_is_found() -> None:
     assert len(ALL) == 17
-    assert stores.check(TEXT, STEPS) == []
+    assert stores.check(TEXT, *STEPS) == []
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_store_that_loses_its_annotation_is_found(name: str) -> None:
-    (mistake,) = stores.check(annotated(name, lambda _: "\n"), STEPS)
+    (mistake,) = stores.check(annotated(name, lambda _: "\n"), *STEPS)
 
     assert mistake.path == f"Resources.{name}"
     assert mistake.line == TEXT[: TEXT.index(f"\n  {name}:\n")].count("\n") + 2
     assert "names no step of erasure" in mistake.message
-    assert "archive, certify, events, graph, queues, shred" in mistake.suggestion
+    assert "certify, events, graph, queues, shred, vacuum" in mistake.suggestion
 
 
 BROKEN = {
@@ -68,15 +68,15 @@ BROKEN = {
 def test_an_annotation_that_says_nothing_is_found(name: str, broken: str) -> None:
     text = f"\n    Metadata: {{CandorErasure: {BROKEN[broken]}}}\n"
 
-    (mistake,) = stores.check(annotated(name, lambda _: text), STEPS)
+    (mistake,) = stores.check(annotated(name, lambda _: text), *STEPS)
 
     assert mistake.path.startswith(f"Resources.{name}")
 
 
-def test_a_step_that_the_machine_does_not_run_cleans_nothing() -> None:
-    text = STEPS.replace('"step": "archive"', '"step": "archived"')
+def test_a_step_that_no_machine_runs_cleans_nothing() -> None:
+    texts = [text.replace('"step": "vacuum"', '"step": "vacuumed"') for text in STEPS]
 
-    assert {one.path for one in stores.check(TEXT, text)} == {
+    assert {one.path for one in stores.check(TEXT, *texts)} == {
         "Resources.ArchiveBucket.Metadata.CandorErasure.step"
     }
 
@@ -86,13 +86,13 @@ def test_a_new_store_of_each_type_needs_an_annotation() -> None:
         new = (
             f"Resources:\n  NewOne:\n    Type: {type_}\n    Properties: {{Name: !Sub '${{A}}-x'}}\n"
         )
-        (mistake,) = stores.check(new, STEPS)
+        (mistake,) = stores.check(new, *STEPS)
         assert (mistake.path, mistake.line) == ("Resources.NewOne", 2)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "a: [", "Resources:", "Resources: {A: b}"])
 def test_a_template_that_is_none_is_no_crash(text: str) -> None:
-    assert isinstance(stores.check(text, STEPS), list)
+    assert isinstance(stores.check(text, *STEPS), list)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ Resources = dict[str, dict[str, Any]]
 
 FUNCTIONS = {"collect", "unify", "api", "privacy", "erase", "archive", "audit", "sweep"}
 STORES = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket"}
-STEPS = {"shred", "graph", "events", "archive", "queues", "certify"}
+STEPS = {"shred", "graph", "events", "vacuum", "queues", "certify"}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,17 @@ def resources() -> Resources:
 
 
 @pytest.fixture(scope="module")
-def machine() -> dict[str, Any]:
-    definition: dict[str, Any] = json.loads(lint_template.machine())
-    return definition
+def machines() -> dict[str, dict[str, Any]]:
+    """By name."""
+    return {
+        path.name.partition(".")[0]: json.loads(lint_template.machine(path))
+        for path in lint_template.MACHINES
+    }
+
+
+@pytest.fixture(scope="module")
+def machine(machines: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return machines["erasure"]
 
 
 def test_the_linters_find_nothing() -> None:
@@ -77,8 +85,10 @@ def test_access_logs_name_neither_path_nor_caller(resources: Resources) -> None:
 
 
 def test_executions_are_logged_without_their_data(resources: Resources) -> None:
-    ((_, erasure),) = of_type(resources, "AWS::StepFunctions::StateMachine")
-    assert erasure["LoggingConfiguration"]["IncludeExecutionData"] is False
+    machines = of_type(resources, "AWS::StepFunctions::StateMachine")
+    assert len(machines) == len(lint_template.MACHINES)
+    for name, one in machines:
+        assert one["LoggingConfiguration"]["IncludeExecutionData"] is False, name
 
 
 def test_environments_are_text(resources: Resources) -> None:
@@ -192,9 +202,11 @@ def test_times_that_depend_on_each_other_agree() -> None:
 
 
 def test_every_store_names_its_erasure_step_or_why_it_has_none(
-    sources: Resources, machine: dict[str, Any]
+    sources: Resources, machines: dict[str, dict[str, Any]]
 ) -> None:
-    steps = {task["Parameters"]["step"] for task in tasks(machine)} | {"shred"}
+    steps = {
+        task["Parameters"].get("step") for machine in machines.values() for task in tasks(machine)
+    } | {"shred"}
     assert steps >= STEPS
     for name, resource in sources.items():
         if resource["Type"] in STORES:
@@ -226,7 +238,7 @@ def test_what_opens_and_proves_the_data_outlives_the_stack(sources: Resources) -
 def test_every_task_has_a_limit_and_a_way_out(machine: dict[str, Any]) -> None:
     found = list(tasks(machine))
     assert {task["Parameters"]["step"] for task in found} == {
-        *("plan", "graph", "events", "archive", "queues", "verify", "certify", "fail")
+        *("plan", "graph", "events", "queues", "verify", "certify", "fail")
     }
     for task in found:
         assert task["TimeoutSeconds"] > 300  # the function's own limit comes first
@@ -252,10 +264,41 @@ def test_only_a_clean_verification_leads_to_the_certificate(machine: dict[str, A
     assert choices == [{"Variable": "$.verified.clean", "BooleanEquals": True, "Next": "Certify"}]
 
 
-def test_the_machine_uses_only_what_every_emulator_runs(machine: dict[str, Any]) -> None:
-    text = json.dumps(machine)
-    for beyond in ("JSONata", '"And"', '"Or"', "&&", "||", "[?("):
+def test_the_machines_use_only_what_every_emulator_runs(machines: dict[str, Any]) -> None:
+    text = json.dumps(machines)
+    for beyond in ("JSONata", '"And"', '"Or"', "&&", "||", "[?(", "ItemBatcher"):
         assert beyond not in text
+
+
+def test_the_vacuum_is_told_a_run_and_a_place_and_fails_so_that_it_can_be_redriven(
+    machines: dict[str, Any],
+) -> None:
+    told = {task["Parameters"]["step"]: task for task in tasks(machines["vacuum"])}
+    assert told.keys() == {"begin", "vacuum", "end"}
+    for task in told.values():
+        assert task["Parameters"].keys() <= {"step", "run.$", "group.$", "after.$"}
+        assert task["TimeoutSeconds"] > 300  # the function's own limit comes first
+        assert task["Retry"]
+    # What is caught has succeeded, and a redrive would not try it again.
+    assert '"Catch"' not in json.dumps(machines["vacuum"])
+    groups = machines["vacuum"]["States"]["Groups"]
+    assert not {name for name in groups if name.startswith("Tolerated")}
+    assert groups["Next"] == "End"
+
+
+def test_a_machine_that_fails_raises_an_alarm(resources: Resources) -> None:
+    watched = {
+        alarm["Dimensions"][0]["Value"]["Ref"]
+        for _, alarm in of_type(resources, "AWS::CloudWatch::Alarm")
+        if (alarm["Namespace"], alarm["MetricName"]) == ("AWS/States", "ExecutionsFailed")
+    }
+    assert watched == {name for name, _ in of_type(resources, "AWS::StepFunctions::StateMachine")}
+
+
+def test_the_archive_keeps_no_versions_that_the_vacuum_would_leave(resources: Resources) -> None:
+    (archive,) = [one for name, one in of_type(resources, "AWS::S3::Bucket") if "Archive" in name]
+    for keeping in ("VersioningConfiguration", "ObjectLockEnabled", "ReplicationConfiguration"):
+        assert keeping not in archive
 
 
 def of_type(resources: Resources, kind: str) -> list[tuple[str, dict[str, Any]]]:
@@ -280,9 +323,10 @@ def many(value: str | list[str]) -> list[str]:
 
 
 def tasks(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every task of a state machine, those in parallel branches too."""
+    """Every task of a state machine, those in parallel branches and in maps too."""
     for state in machine["States"].values():
         if state["Type"] == "Task":
             yield state
-        for branch in state.get("Branches", []):
-            yield from tasks(branch)
+        inner = [*state.get("Branches", []), state.get("ItemProcessor", {"States": {}})]
+        for one in inner:
+            yield from tasks(one)

@@ -9,18 +9,20 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from candor import archive, fencing, keyring, requests, transit
+from candor import fencing, keyring, requests, transit, vacuum
 from candor.errors import Clash
 from candor.identifiers import Identifier
 from candor.identity import link_key, node_key, profile_key
-from candor.policy import DAY
+from candor.policy import DAY, iso
 from candor.ports import Conflict, Delete, Key, Row, Signer, Update, Workflow
-from candor.requests import ACTIVE, STORES, WAITING, Erasure, Store, iso, receipt
+from candor.requests import ACTIVE, STORES, WAITING, Erasure, Store, receipt
 from candor.separation import quarantine_key, separation_key
 from candor.signatures import signed
 from candor.withdrawal import mark_key
 
 Json = dict[str, Any]
+SEARCHED: tuple[Store, ...] = ("keys", "graph", "events")
+"""What the others hold is unreadable at once: the vacuum drops it, or the fence."""
 HISTORY_DAYS = 90
 """How long Step Functions keeps an execution's history."""
 ROUNDS = 3
@@ -89,10 +91,11 @@ def forecast(work: Erasure, subject: Identifier) -> list[Json]:
     members = {subject.key, *(idkey for row in profiles.values() for idkey in row["members"])}
     kids = keyring.key_ids(keyring.states(work.rows, members))
     row: Row = {"members": kids, "profiles": list(profiles)}
-    return [
+    counted = [
         {"store": store, "found": count, "deleted": 0, "left": count, "because": "dry run"}
-        for store, count in ((store, _count(work, store, row)) for store in STORES[:-1])
+        for store, count in ((store, _count(work, store, row)) for store in SEARCHED)
     ]
+    return [*counted, vacuum.receipt(row) | {"because": "dry run; the vacuum will search it"}]
 
 
 def erase(work: Erasure, store: Store, id_: str) -> None:
@@ -113,16 +116,12 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
                 continue  # it is gone already
     elif store == "events":
         work.rows.delete(_event_keys(work, row))
-    elif store == "archive":
-        kids = _key_ids(row)
-        for name, _ in list(archive.naming(work.objects, kids)):
-            archive.drop(work.objects, name, kids)
 
 
 def verify(work: Erasure, id_: str) -> Json:
     """Search every live store again. Returns {"clean", "attempt", "last"} for the machine."""
     row = requests.find(work.rows, id_)
-    left = {store: _count(work, store, row) for store in ("graph", "events", "archive")}
+    left = {store: _count(work, store, row) for store in ("graph", "events")}
     readable = keyring.states(work.rows, list(row["members"]))
     left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
     clean = not any(left.values())
@@ -156,7 +155,7 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
             "completed": iso(now),
             "policy": row["policy"],
             "identifiers": len(row["members"]),
-            "stores": [receipt(row, store) for store in STORES],
+            "stores": [receipt(row | {"completed": now}, store) for store in STORES],
             "shredded_key_ids": sorted(_key_ids(row)),
             "horizons": horizons,
         },
@@ -191,7 +190,6 @@ def _count(work: Erasure, store: Store, row: Row) -> int:
         "keys": lambda: len(_key_ids(row)),
         "graph": lambda: sum(1 for _ in _graph_keys(work, row)),
         "events": lambda: sum(1 for _ in _event_keys(work, row)),
-        "archive": lambda: sum(count for _, count in archive.naming(work.objects, _key_ids(row))),
         "queues": lambda: sum(queue.depth() for queue in work.queues),
     }
     return counts[store]()
@@ -224,15 +222,15 @@ def _key_ids(row: Row) -> list[str]:
 
 def _horizons(work: Erasure, row: Row, now: int) -> list[Json]:
     """What remains somewhere, unreadable, and until when."""
-    longest = max(work.policy.retention.values())
     days = {
         "backups of the keys table, which could bring back the shredded keys": work.recovery_days,
-        "archive residue: sealed records that the stream delivered late": longest,
         "workflow history: the request's id and no personal data": HISTORY_DAYS,
     }
     told = [{"what": what, "until": iso(now + count * DAY)} for what, count in days.items()]
     last_message = row["created"] + transit.LIFE_SECONDS
+    archived = "archived records, which the nightly vacuum drops"
     return [
         *told,
+        {"what": archived, "until": iso(now + vacuum.LATEST)},
         {"what": "queued messages, sealed under hourly transit keys", "until": iso(last_message)},
     ]

@@ -13,8 +13,9 @@ from typing import Any
 from candor.errors import Clash, NotFound, Refused
 from candor.identifiers import Identifier
 from candor.identity import ERASING, SWEEP_SECONDS, TRIES, node_key, profile_key
+from candor.policy import iso
 from candor.ports import ABSENT, PRESENT, Conflict, Key, Put, Row, Rows, Unavailable, Update
-from candor.requests import iso, key_of, new_id
+from candor.requests import key_of, new_id
 from candor.sealing import Vault, new_salt
 from candor.world import World
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,6 +20,11 @@ UNNAMED = "unnamed"
 
 DAY = 86_400
 """Seconds."""
+
+
+def iso(seconds: float) -> str:
+    """A time as the API tells it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,9 @@ class Objects(Protocol):
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         """Keys with this prefix that sort behind `after` (ASCII), in the order of their bytes."""
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The distinct beginnings of keys with this prefix, up to and with the next slash."""
+
     def delete(self, keys: Iterable[str]) -> None: ...
 
     def remove(self, key: str, etag: str) -> None:

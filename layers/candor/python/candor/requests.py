@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from candor import keyring
+from candor import keyring, vacuum
 from candor.errors import Clash, NotFound
 from candor.identifiers import Identifier
-from candor.policy import DAY, Policy
+from candor.policy import DAY, Policy, iso
 from candor.ports import ABSENT, Clock, Conflict, Key, Objects, Put, Queue, Row, Rows, Update
 from candor.sealing import Vault, new_salt
 
@@ -252,13 +252,20 @@ def shown(row: Row) -> Json:
         "awaits_approval": waits and row["status"] in ACTIVE,
         "ground": row.get("ground"),
         "identifiers": len(row.get("members", ())),
-        "receipts": [receipt(row, store) for store in STORES if f"found_{store}" in row],
+        "receipts": [receipt(row, store) for store in STORES if _is_told(row, store)],
         "horizons": row.get("horizons", []),
         "certificate": row.get("certificate"),
     }
 
 
+def _is_told(row: Row, store: Store) -> bool:
+    """Whether a store was searched; of the archive something is known once the keys are gone."""
+    return f"found_{'keys' if store == 'archive' else store}" in row
+
+
 def receipt(row: Row, store: Store) -> Json:
+    if store == "archive":
+        return vacuum.receipt(row)
     found = row.get(f"found_{store}", 0)
     left = row.get(f"left_{store}", 0)
     if store == "queues":
@@ -287,10 +294,6 @@ def answer_by(now: float, law: Law) -> int:
 def new_id(now: float) -> str:
     """Ids sort by time."""
     return f"{int(now * 1000):012x}{secrets.token_hex(8)}"
-
-
-def iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:

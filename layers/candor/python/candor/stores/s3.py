@@ -63,15 +63,24 @@ class S3Objects:
             raise
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
-        more: dict[str, Any] = {"StartAfter": after} if after else {}
-        while True:
-            with errors_translated():
-                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+        for page in self._pages(Prefix=prefix, **({"StartAfter": after} if after else {})):
             for entry in page.get("Contents", []):
                 yield entry["Key"]
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        for page in self._pages(Prefix=prefix, Delimiter="/"):
+            for entry in page.get("CommonPrefixes", []):
+                yield entry["Prefix"]
+
+    def _pages(self, **wanted: Any) -> Iterator[Any]:
+        more: dict[str, Any] = wanted
+        while True:
+            with errors_translated():
+                page = self._client.list_objects_v2(Bucket=self._bucket, **more)
+            yield page
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            more = wanted | {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, keys: Iterable[str]) -> None:
         rest = iter(keys)
