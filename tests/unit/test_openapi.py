@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 from openapi_spec_validator import validate
 
-from candor import erasure, holds, separation
+from candor import erasure, holds, requests, separation
 from candor.ports import Key, Update
 from cli import docs, openapi
 from functions.api import api_function
@@ -256,6 +256,10 @@ def waiting(shop: Shop, path: str, verb: str) -> str:
         who = shop.id("user_id:42")
         placed: str = holds.place(shop.world, who, "a court", int(NOW) + 9, "staff")["pk"]
         return placed
+    if path.startswith("/privacy/bulk/"):
+        subjects, asking = [shop.id("user_id:1")], requests.Asking("staff", "a test")
+        many = requests.open_many(shop.erasure, shop.world.vault, subjects, "erase", asking)
+        return str(many["pk"])
     if not path.startswith("/privacy/requests/"):
         return ""
     id_: str = shop.ask(f"user_id:{verb}{len(path)}")["pk"]

@@ -348,7 +348,7 @@ def test_of_many_none_is_lost_to_a_crash() -> None:
         requests.open_many(shop.erasure, shop.world.vault, subjects, "erase", ASKING)
 
     for shop in after_each_crash(work, shop_that):
-        written = len(shop.rows.held("requests"))
+        written = sum(row["type"] == "erasure" for row in shop.rows.held("requests"))
         shop.clock.advance(DAY)
         swept(shop)
         assert len(shop.workflow.started) == written
