@@ -261,6 +261,9 @@ def parser() -> argparse.ArgumentParser:
     vacuum.add_argument("--no-wait", action="store_true", help="return as soon as it runs")
     action(archive, "status", "Show the last runs of the vacuum, and how far they are.", "archive")
 
+    restore = family("restore", "After tables were restored from a backup.")
+    action(restore, "replay", "Erase again who was erased since, before any traffic.", "restore")
+
     privacy = family("privacy", "Privacy requests.")
     verified = argparse.ArgumentParser(add_help=False)
     verified.add_argument(

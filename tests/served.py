@@ -58,6 +58,7 @@ class Served:
             signer=shop.signer,
             workflow=shop.workflow,
             bulk=FakeWorkflow(),
+            vacuum=FakeWorkflow(),
             erasure=shop.erasure,
         )
 

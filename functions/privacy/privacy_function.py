@@ -153,6 +153,7 @@ def place_hold(request: Request) -> Answer:
     _tell(principal, "hold.placed", about=[wiring.identifiers.pseudonym(subject.key)])
     until = int(body.until.timestamp())
     row = holds.place(wiring.world, subject, body.reason, until, principal.id)
+    wiring.vacuum.start(f"hold-{row['pk']}", {})  # which copies what is archived of them
     return Answer(holds.shown(wiring.vault, row), 201)
 
 

@@ -37,6 +37,8 @@ Json = dict[str, Any]
 NAME = "candor"
 NATIVE = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket")
 DEADLINE_SECONDS = 60
+VACUUM = f"arn:aws:states:{REGION}:123456789012:stateMachine:{NAME}-vacuum"
+"""It is made after the stack, because it names its bucket."""
 TEMPLATE = lint_template.template()
 POLICY = json.dumps(compile_policy((lint_template.ROOT / "policy.yaml").read_text()))
 
@@ -55,6 +57,7 @@ class Cloud:
         self.later, self.said = 0.0, io.StringIO()
         self.template = TEMPLATE
         self.outputs = self._deploy()
+        assert self.machine("Vacuum", ArchiveBucket=self.outputs["ArchiveBucket"]) == VACUUM
         self._notify()
         self.functions = {
             name.removesuffix("Function").lower(): self._function(name)
@@ -136,6 +139,7 @@ class Cloud:
         yield {"Fn::GetAtt": ["SigningKey", "Arn"]}, made_key["KeyMetadata"]["Arn"]
         yield {"Ref": "ErasureMachine"}, self.machine("Erasure", SettleSeconds="0")
         yield {"Ref": "BulkMachine"}, self.machine("Bulk")
+        yield {"Ref": "VacuumMachine"}, VACUUM
 
     def machine(self, name: str, **values: str) -> str:
         """Makes a state machine of the template; returns its ARN."""

@@ -9,7 +9,7 @@ import pytest
 
 from candor import vacuum
 from candor.ports import Unavailable
-from tests.moto.conftest import Cloud, Refuse
+from tests.moto.conftest import VACUUM, Cloud, Refuse
 from tests.moto.test_erasure import ask, shown
 from tests.moto.test_journey import visit
 
@@ -23,7 +23,7 @@ class Nights:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self.bucket = cloud.functions["archive"].variables["ARCHIVE_BUCKET"]
-        self.arn = cloud.machine("Vacuum", ArchiveBucket=self.bucket)
+        self.arn = VACUUM
 
     def run(self, name: str) -> str:
         boto3.client("stepfunctions").start_execution(

@@ -106,6 +106,7 @@ Api._call = lambda *_: {"data": [{"id": "1", "name": "Zoë"}]}
         "privacy cancel 01",
         "privacy refuse 01 legal_claims",
         "hold place user_id:42 --reason court --until 2027-12-31",
+        "restore replay",
         "hold list",
         "hold release 01",
         "fence lift user_id:42",

@@ -10,11 +10,22 @@ from hypothesis import strategies as st
 from candor import erasure, requests, rights
 from candor.errors import Clash, NotFound, Refused
 from candor.policy import DAY
-from candor.ports import Key
+from candor.ports import Key, Put, Table
 from candor.requests import Asking
 from candor.retention import sweep
 from candor.separation import separate
-from tests.worlds import CRM, WEB, Json, Shop, after_each_crash, order, policy, says, sent
+from tests.worlds import (
+    CRM,
+    WEB,
+    Json,
+    Shop,
+    after_each_crash,
+    broken_rules,
+    order,
+    policy,
+    says,
+    sent,
+)
 
 ANN, MAIL = "user_id:42", "email:ann@example.com"
 ASKING = Asking("t", "a test")
@@ -352,3 +363,104 @@ def test_of_many_none_is_lost_to_a_crash() -> None:
         shop.clock.advance(DAY)
         swept(shop)
         assert len(shop.workflow.started) == written
+
+
+# Restored tables
+
+
+def backed_up(shop: Shop, *tables: Table) -> list[tuple[Key, Json]]:
+    found = [(t, row) for t in tables for row in shop.rows.held(t)]
+    return [(Key(t, row["pk"], row.get("sk")), dict(row)) for t, row in found]
+
+
+def restore(shop: Shop, saved: list[tuple[Key, Json]], *tables: Table) -> None:
+    """Tables as they were when they were saved."""
+    for table in tables:
+        gone = [Key(table, row["pk"], row.get("sk")) for row in shop.rows.held(table)]
+        shop.rows.delete(gone)
+    named = [(key, row) for key, row in saved if key.table in tables]
+    bare = ("pk", "sk")
+    shop.rows.put([Put(k, {n: v for n, v in row.items() if n not in bare}) for k, row in named])
+
+
+def replayed(shop: Shop) -> Json:
+    return erasure.replay(shop.erasure, "", lambda: True)
+
+
+ALL: tuple[Table, ...] = ("keys", "graph", "events")
+
+
+@pytest.mark.parametrize("tables", [ALL, ("keys",), ("graph", "events"), ("events",)])
+def test_nobody_comes_back_with_a_restored_table(tables: tuple[Table, ...]) -> None:
+    shop = shop_that()
+    shop.choose(ANN, {"marketing": False})
+    shop.send(CRM, order("o9", userId="9"))
+    saved = backed_up(shop, *ALL)
+    shop.erase(MAIL)
+    restore(shop, saved, *tables)
+    bob = [row for row in shop.rows.held("events") if row["pk"] == shop.id("user_id:9").key]
+
+    assert replayed(shop)["requests"] == 1
+
+    keys = {row["pk"]: row for row in shop.rows.held("keys")}
+    for who in (ANN, MAIL):
+        assert not [r for r in shop.rows.held() if shop.id(who).key in r["pk"] and "sk" in r]
+        assert "salt" not in keys[shop.id(who).key]
+        assert keys[shop.id(who).key]["objections"]
+    assert [one.reason for one in shop.send(CRM, order("o2", userId="42"))] == ["fenced"]
+    assert [row for row in shop.rows.held("events") if row["pk"] == shop.id("user_id:9").key] == bob
+    assert broken_rules(shop) == []
+    assert replayed(shop)["again"] == 0
+
+
+def test_a_fence_comes_back_where_the_identifier_was_not_there_yet() -> None:
+    shop = shop_that()
+    saved = backed_up(shop, "keys")
+    shop.send(CRM, order("o9", userId="9"))
+    shop.erase("user_id:9")
+    restore(shop, saved, "keys")
+    assert replayed(shop)["again"] == 1
+    assert [one.reason for one in shop.send(CRM, order("o10", userId="9"))] == ["fenced"]
+
+
+def test_who_registered_anew_stays() -> None:
+    shop = shop_that()
+    shop.erase(MAIL)
+    shop.clock.advance(60)
+    shop.choose(ANN, {"analytics": True})
+    shop.clock.advance(60)
+    shop.send(CRM, order("o2", -120, userId="42"))
+    saved = backed_up(shop, *ALL)
+    shop.send(CRM, order("o3", -120, userId="42"))
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    assert shop.event_ids(ANN) == ["o2"]
+
+
+def test_a_replay_that_meets_a_dead_store_may_be_repeated() -> None:
+    def restored() -> Shop:
+        shop = shop_that()
+        saved = backed_up(shop, *ALL)
+        shop.erase(MAIL)
+        restore(shop, saved, *ALL)
+        return shop
+
+    for shop in after_each_crash(replayed, restored):
+        replayed(shop)
+        assert salts(shop) == 0
+        assert not shop.rows.held("graph") + shop.rows.held("events")
+
+
+def test_a_replay_without_time_says_where_to_go_on() -> None:
+    shop = shop_that()
+    for n in range(3):
+        shop.send(CRM, order(f"p{n}", userId=f"p{n}"))
+        shop.erase(f"user_id:p{n}")
+    place, seen = "", 0
+    for _ in range(9):
+        turns = iter([True, False])
+        told = erasure.replay(shop.erasure, place, lambda turns=turns: next(turns))  # type: ignore[misc]
+        place, seen = told["after"], seen + told["requests"]
+        if not told["more"]:
+            break
+    assert seen == 3

@@ -205,7 +205,7 @@ def test_every_store_names_its_erasure_step_or_why_it_has_none(
     sources: Resources, machines: dict[str, dict[str, Any]]
 ) -> None:
     steps = {
-        task["Parameters"].get("step") for machine in machines.values() for task in tasks(machine)
+        task["Parameters"]["step"] for machine in machines.values() for task in tasks(machine)
     } | {"shred"}
     assert steps >= STEPS
     for name, resource in sources.items():

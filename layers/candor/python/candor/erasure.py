@@ -7,6 +7,7 @@ up what stopped between two of them.
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from candor import fencing, keyring, requests, transit, vacuum
@@ -103,6 +104,10 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
     row = requests.find(work.rows, id_)
     found = {f"found_{store}": _count(work, store, row)}
     work.rows.update(Update(requests.key_of(id_), once=found, when={"pk": row["pk"]}))
+    _delete(work, store, row)
+
+
+def _delete(work: Erasure, store: Store, row: Row) -> None:
     if store == "graph":
         # What others' rows say of the members goes first: it is found through the members' own.
         work.rows.delete(list(_reverse_links(work, row)))
@@ -111,7 +116,7 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
         work.rows.delete(map(mark_key, row["members"]))
         for profile in row["profiles"]:
             try:
-                work.rows.commit(Delete(profile_key(profile), when={"request": id_}))
+                work.rows.commit(Delete(profile_key(profile), when={"request": row["pk"]}))
             except Conflict:
                 continue  # it is gone already
     elif store == "events":
@@ -175,6 +180,53 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
             when={"clean": True, "status": row["status"]},
         )
     )
+
+
+def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:
+    """Do again what erasures did, after tables were restored to a time before some of them.
+
+    Goes through the requests behind the one with the id `after`, as long as `more` says that there
+    is time; answers where to go on, whether to, how many it went through, and for how many people
+    keys had come back. Who registered anew is left alone. Safe to repeat. It relies on the requests
+    themselves: their table must not be restored to an earlier time than the others.
+    """
+    place = requests.key_of(after) if after else None
+    told: Json = {"after": after, "more": False, "requests": 0, "again": 0}
+    for row in work.rows.scan("requests", after=place):
+        if not more():
+            return told | {"more": True}
+        if row["type"] == "erasure" and row["status"] in ("running", "partial", "completed"):
+            told["again"] += _erased_again(work, row)
+            told["requests"] += 1
+        told["after"] = row["pk"]
+    return told
+
+
+def _erased_again(work: Erasure, row: Row) -> bool:
+    """Whether anybody's fence had to be set again."""
+    states = keyring.states(work.rows, list(row["members"]))
+    new = {idkey for idkey, state in states.items() if (state.lifted or 0) >= row["created"]}
+    kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
+    back = [idkey for idkey in kept_out if states[idkey].salt or not states[idkey].mode]
+    for idkey in back:
+        keyring.hide(work.rows, idkey, row["mode"], row["pk"], row["created"])
+        objections = row.get("objections", {})
+        keyring.shred(work.rows, idkey, row["mode"], row["pk"], row["created"], objections)
+    nodes = work.rows.get([node_key(idkey) for idkey in kept_out], expired=True)
+    named = {*row["profiles"], *(node["profile"] for node in nodes.values())}
+    profiles = fencing.profiles_of(work, named)  # before the nodes, by which they are found
+    for id_, listed in profiles.items():
+        rest = {idkey: type_ for idkey, type_ in listed["members"].items() if idkey not in kept_out}
+        same = {"version": listed["version"]}
+        key, left = profile_key(id_), {"members": rest, "version": listed["version"] + 1}
+        if rest != listed["members"]:
+            with suppress(Conflict):  # it is not a table that was restored
+                change = Update(key, set=left, when=same) if rest else Delete(key, when=same)
+                work.rows.commit(change)
+    stores: tuple[Store, ...] = ("graph", "events")
+    for store in stores:
+        _delete(work, store, row | {"members": kept_out, "profiles": []})
+    return bool(back)
 
 
 def fail(work: Erasure, id_: str) -> None:

@@ -57,15 +57,17 @@ def shred(work: Erasure, id_: str) -> bool:
     """Destroy the keys of everyone a request has hidden. False, and nothing destroyed, where a
     legal hold keeps one of them."""
     row = find(work.rows, id_)
-    objected: dict[str, int] = {}
     closed = profiles_of(work, row["profiles"])
-    for profile in closed.values():
-        for purpose, at in denials(profile["choices"]).items():
-            objected[purpose] = max(at, objected.get(purpose, 0))
     if not all(_begin(work, id_of, id_) for id_of in closed):
         for id_of in closed:  # whom nothing has been destroyed of yet can be held, too
             _turn(work, id_of, id_, ERASING, HIDDEN)
         return False
+    objected: dict[str, int] = {**row.get("objections", {})}
+    for profile in closed.values():
+        for purpose, at in denials(profile["choices"]).items():
+            objected[purpose] = max(at, objected.get(purpose, 0))
+    if objected != row.get("objections", {}):
+        work.rows.update(Update(key_of(id_), set={"objections": objected}, when={"pk": id_}))
     for idkey in row["members"]:
         keyring.shred(work.rows, idkey, row["mode"], id_, row["created"], objected)
     return True

@@ -111,6 +111,10 @@ class Wiring:
         return StepFunctionsWorkflow(client("stepfunctions"), self._environ["ERASURE_MACHINE_ARN"])
 
     @cached_property
+    def vacuum(self) -> StepFunctionsWorkflow:
+        return StepFunctionsWorkflow(client("stepfunctions"), self._environ["VACUUM_MACHINE_ARN"])
+
+    @cached_property
     def bulk(self) -> StepFunctionsWorkflow:
         return StepFunctionsWorkflow(client("stepfunctions"), self._environ["BULK_MACHINE_ARN"])
 
