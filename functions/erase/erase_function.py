@@ -46,10 +46,16 @@ def vacuum_step(event: dict[str, Any], context: Any) -> dict[str, Any]:
     step, run = event["step"], event["run"]
     if step == "vacuum":
         return vacuum.sweep(wiring.archive, run, event["group"], event["after"], more)
-    stores, now = (wiring.rows, wiring.archive), wiring.clock()
+    given = (wiring.rows, wiring.archive, run, wiring.clock())
     if step == "begin":
-        return vacuum.begin(*stores, run, now)
-    counts = vacuum.end(*stores, run, now)
+        return vacuum.begin(*given)
+    counts = vacuum.end(*given)
     telemetry.done("vacuumed", **counts)
-    audit.tell(wiring.audit_queue, at=now, actor="erasure", action="archive.vacuumed", request=run)
+    audit.tell(
+        wiring.audit_queue,
+        at=wiring.clock(),
+        actor="erasure",
+        action="archive.vacuumed",
+        request=run,
+    )
     return {"run": run, **counts}
