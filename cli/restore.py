@@ -24,7 +24,7 @@ def replay(options: argparse.Namespace, screen: Screen) -> int:
             except AwsError as error:
                 raise explained(error, "The replay") from None
             told = json.loads(answered["Payload"].read())
-            if "FunctionError" in answered:
+            if answered.get("FunctionError"):
                 fix = "Its log says where. Run the command again: it may be repeated."
                 raise Problem("The erase function failed.", fix)
             place, more = told["after"], told["more"]

@@ -60,11 +60,11 @@ def vacuum_step(event: dict[str, Any], context: Any) -> dict[str, Any]:
     step, run = event["step"], event["run"]
     if step == "vacuum":
         return vacuum.sweep(wiring.archive, run, event["group"], event["after"], more)
-    stores, now = (wiring.rows, wiring.archive), wiring.clock()
-    held = holds.held(wiring.rows, now)
+    rows, now = wiring.rows, wiring.clock()
+    given = (rows, wiring.archive, run, now, holds.held(rows, now))
     if step == "begin":
-        return vacuum.begin(*stores, run, now, held)
-    counts = vacuum.end(*stores, run, now, held)
+        return vacuum.begin(*given)
+    counts = vacuum.end(*given)
     telemetry.done("vacuumed", **counts)
     audit.tell(wiring.audit_queue, at=now, actor="erasure", action="archive.vacuumed", request=run)
     return {"run": run, **counts}
