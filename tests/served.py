@@ -57,6 +57,7 @@ class Served:
             checkpoints=FakeObjects(),
             signer=shop.signer,
             workflow=shop.workflow,
+            sweeper=shop.sweeper,
             erasure=shop.erasure,
         )
 

@@ -72,6 +72,10 @@ class Rebuild(Body):
     dry_run: bool = False
 
 
+class Renewal(Body):
+    dry_run: bool = False
+
+
 class Quarantine(Body):
     reason: Literal["shared_device", "shared_address", "test_value", "other"]
 

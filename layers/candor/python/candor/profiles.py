@@ -36,7 +36,8 @@ class Member:
     salt: bytes | None
     node: Row
     value: str
-    traits: dict[str, list[Any]]
+    traits: traits.Facts
+    ends: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class View:
                 attribute = policy.traits.get(name)
                 if attribute is None:  # named once, and no longer
                     continue
-                if self._ends(fact[1], attribute.retention) <= self.world.clock():
+                if self._ends(member, name) <= self.world.clock():
                     continue
                 if self._may(name, attribute.purposes, fact[3] or member.idkey):
                     mine[name] = fact
@@ -277,8 +278,10 @@ class View:
             self._strangers[idkey] = row["signals"] if row else {}
         return self._strangers[idkey]
 
-    def _ends(self, at_ms: int, class_: str) -> int:
-        return self.world.policy.due(self.world.policy.retention[class_], at_ms / 1000)
+    def _ends(self, member: Member, name: str) -> int:
+        """When a trait ends: as was written with it, or sooner where the policy says so now."""
+        told, now = member.ends, traits.ends_by(self.world.policy, name, member.traits[name])
+        return told[name] if now is None else min(told[name], now)
 
     def _verbose(self, name: str, fact: list[Any]) -> Json:
         attribute = self.world.policy.traits[name]
@@ -287,7 +290,11 @@ class View:
             "time": fact[1],
             "source": fact[2],
             "purposes": sorted(attribute.purposes),
-            "expires": self._ends(fact[1], attribute.retention),
+            "expires": max(
+                self._ends(member, name)
+                for member in self.members.values()
+                if member.traits.get(name) == fact
+            ),
             **self._accuracy(fact, attribute),
         }
 
@@ -362,7 +369,13 @@ def _members(world: World, profile: Profile) -> dict[str, Member]:
         opened = world.vault.open(state.salt, row["data"], row["pk"])
         if opened is not None:
             members[idkey] = Member(
-                idkey, type_, state.salt, node, opened["value"], opened["traits"]
+                idkey,
+                type_,
+                state.salt,
+                node,
+                opened["value"],
+                opened["traits"],
+                traits.ends(world.policy, opened),
             )
     return members
 
