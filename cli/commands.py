@@ -245,6 +245,17 @@ def parser() -> argparse.ArgumentParser:
         help="wait at most that long until they are through (default: 300; 0: not at all)",
     )
 
+    retention = family("retention", "How long what is stored is kept.")
+    applied = action(
+        retention, "apply", "Let the deployed policy's times reach what is stored.", "retention"
+    )
+    how = applied.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="only say what would change")
+    how.add_argument("--yes", action="store_true", help="without asking")
+    told_of = action(retention, "status", "Show how far the latest change is.", "retention")
+    for one in (applied, told_of):
+        one.add_argument("--as", dest="role", choices=("admin", "dpo"), default="dpo")
+
     privacy = family("privacy", "Privacy requests.")
     erase = action(privacy, "erase", "Erase a person and show the certificate.", "privacy")
     erase.add_argument("identifier", help="type and value, like email:ann@example.com")

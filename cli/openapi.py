@@ -173,6 +173,14 @@ CALLS: dict[Operation, Call] = {
     ),
     privacy.show_request: Call({200: answers.Request}, fails=(403, 404), right="privacy"),
     privacy.list_requests: Call({200: answers.Requests}, right="privacy"),
+    privacy.renew: Call(
+        {202: answers.Renewal},
+        bodies.Renewal,
+        fails=(403, 409),
+        right="retention",
+        example={"dry_run": True},
+    ),
+    privacy.show_renewal: Call({200: answers.Renewal}, right="retention"),
     privacy.create_key: Call(
         {201: answers.Issued},
         bodies.Credential,

@@ -48,6 +48,7 @@ STAFF = {
     "/outcomes": {"admin", "dpo"},
     "/privacy/requests": {"dpo"},
     "/privacy/requests/{id}": {"dpo"},
+    "/retention": {"admin", "dpo"},
     "/keys": {"admin"},
     "/keys/{id}": {"admin"},
     "/keys/{id}/secret": {"admin"},

@@ -86,7 +86,7 @@ def told_of(found: Json) -> dict[str, tuple[int, int, int]]:
 
 
 def ends(shop: Shop) -> dict[tuple[str, str], tuple[int, int | None]]:
-    rows = [row for table in ("requests", "events", GRAPH) for row in shop.rows.held(table)]  # type: ignore[arg-type]
+    rows = [row for table in ("requests", "events", GRAPH) for row in shop.rows.held(table)]
     return {
         (row["pk"], row.get("sk", "")): (row["due"], row.get("ttl")) for row in rows if "due" in row
     }
@@ -137,7 +137,7 @@ def test_what_is_stored_ends_as_if_it_had_come_under_todays_policy() -> None:
 def test_a_dry_run_tells_what_would_change_and_changes_nothing() -> None:
     shop = stored()
     under(shop, changed(**EVERYTHING))
-    before = {table: shop.rows.held(table) for table in ("requests", "events", "graph")}  # type: ignore[arg-type]
+    before = {table: shop.rows.held(table) for table in ("requests", "events", "graph")}
 
     found = renew(shop, dry_run=True)
 
@@ -213,7 +213,7 @@ def test_what_a_hold_keeps_gets_another_day_and_no_ttl() -> None:
     shop = stored()
     for row in [*shop.rows.held("events"), *shop.rows.held(GRAPH)]:
         table = "events" if "class" in row else GRAPH
-        shop.rows.update(Update(Key(table, row["pk"], row["sk"]), remove=("ttl",)))  # type: ignore[arg-type]
+        shop.rows.update(Update(Key(table, row["pk"], row["sk"]), remove=("ttl",)))
     under(shop, changed(**EVERYTHING))
 
     renew(shop)

@@ -36,8 +36,8 @@ def stored(shop: Shop, who: str = ANN) -> Json:
     row = shop.row("TRAITS", f"I#{shop.id(who).key}")
     assert row
     salt = next(r["salt"] for r in shop.rows.held("keys") if r["pk"] == row["pk"][2:])
-    opened: Json = shop.world.vault.open(salt, row["data"], row["pk"])
-    return opened["traits"]
+    facts: Json = shop.world.vault.open(salt, row["data"], row["pk"])["traits"]
+    return facts
 
 
 def counted(shop: Shop) -> dict[str, int]:
