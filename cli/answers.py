@@ -483,9 +483,7 @@ class Moved(BaseModel):
     class_: Annotated[str, Field(alias="class")]
     sooner: int
     later: int
-    at_once: Annotated[
-        int, Field(description="of those that end sooner: how many have ended by it")
-    ]
+    at_once: Annotated[int, Field(description="of the sooner: how many have ended")]
 
 
 class Unnamed(BaseModel):

@@ -175,7 +175,7 @@ CALLS: dict[Operation, Call] = {
     privacy.list_requests: Call({200: answers.Requests}, right="privacy"),
     privacy.renew: Call(
         {202: answers.Renewal},
-        bodies.Renewal,
+        bodies.Renew,
         fails=(403, 409),
         right="retention",
         example={"dry_run": True},

@@ -111,7 +111,7 @@ def revoke_key(request: Request) -> Answer:
 def renew(request: Request) -> Answer:
     """Let the policy's times of today reach what is stored, or say what that would change."""
     principal = _principal(request, "retention")
-    body = bodies.parse(bodies.Renewal, request.json())
+    body = bodies.parse(bodies.Renew, request.json())
     _tell(principal, "retention.dry_run" if body.dry_run else "retention.renewed")
     renewal.start(wiring.world, principal.id, dry_run=body.dry_run)
     wiring.sweeper.wake()

@@ -102,3 +102,12 @@ def test_removing_leaves_what_came_meanwhile(objects: Objects) -> None:
     objects.remove("k", now.etag)
     objects.remove("k", now.etag)
     assert objects.get("k") is None
+
+
+def test_objects_end_by_their_age_by_prefix_as_it_was_set_last(objects: Objects) -> None:
+    assert objects.lifecycle() == {}
+
+    objects.set_lifecycle({"events/a/": 92, "manifests/a/": 93})
+    objects.set_lifecycle({"events/a/": 32, "events/b/": 7})
+
+    assert objects.lifecycle() == {"events/a/": 32, "events/b/": 7}

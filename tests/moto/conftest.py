@@ -149,6 +149,7 @@ class Cloud:
             roleArn="arn:aws:iam::123456789012:role/states",
         )
         yield {"Ref": "ErasureMachine"}, made_machine["stateMachineArn"]
+        yield {"Ref": "SweepFunction"}, f"{NAME}-sweep"
 
     def _notify(self) -> None:
         """Of objects, as the template says: moto's CloudFormation leaves it out."""

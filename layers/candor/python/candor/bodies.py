@@ -72,7 +72,7 @@ class Rebuild(Body):
     dry_run: bool = False
 
 
-class Renewal(Body):
+class Renew(Body):
     dry_run: bool = False
 
 
