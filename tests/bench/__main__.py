@@ -18,7 +18,17 @@ from statistics import median
 from rich.console import Console
 
 from cli.target import LOCAL
-from tests.bench import cold, consenting, costs, counting, cpu, freshness, growth, report
+from tests.bench import (
+    cold,
+    consenting,
+    costs,
+    counting,
+    cpu,
+    freshness,
+    growth,
+    report,
+    sweeping,
+)
 from tests.bench.accuracy import accuracy
 from tests.bench.meter import Meter
 from tests.bench.report import Json
@@ -26,7 +36,7 @@ from tests.bench.stack import Stack
 from tests.bench.traffic import KINDS, SHAPES, Case, Kind, Shape, Traffic
 from tests.bench.way import Way, first_consent, known_people, traffic_of
 
-PARTS = ("cpu", "growth", "consent", "freshness", "cold", "accuracy")
+PARTS = ("cpu", "growth", "consent", "sweep", "freshness", "cold", "accuracy")
 MINUTE = 60
 NEW = {Shape(100, 100): 1, Shape(1, 1): 20}
 """Requests that are all of people who were never seen."""
@@ -82,6 +92,8 @@ def _of_a_stack(
         found["growth"] = growth.measure(stack, tick, rounds)
     if "consent" in parts:
         found["consent"] = consenting.measure(stack, tick)
+    if "sweep" in parts:
+        found["sweep"] = sweeping.measure(stack, tick)
     return found
 
 

@@ -26,6 +26,7 @@ FOLDED = 12
 FRESH_SECONDS = 1.0
 EXPOSED_TO_FLAT = 0.1
 RECALL_POINTS = 2.0
+SWEPT_DOLLARS = 2.50
 ONE_IDENTIFIER: tuple[Kind, ...] = ("server", "browser")
 
 
@@ -169,6 +170,10 @@ def goals(found: Json) -> Iterator[Goal]:
                 continue  # of a single event, CPU says nothing
             value = flat(levels, name)
             yield Goal(f"growth by {by}: {name}, most/least", most, value, value <= most + 1e-9)
+    if swept := found.get("sweep"):
+        month = swept["month_of_a_million_identifiers"]
+        name = "dollars a month to sweep a million identifiers"
+        yield Goal(name, SWEPT_DOLLARS, month, month <= SWEPT_DOLLARS)
     if consent := found.get("consent"):
         more, ratio = consent["requests_more"], consent["folding_ratio"]
         yield Goal("requests more where consent is said again", 0, more, more <= 0)
@@ -198,6 +203,7 @@ def shown(found: Json) -> RenderableType:
         *([_dollars(found), _speed(found), _counted(found)] if "by_source" in found else []),
         *([_first(found), _others(found)] if "first_contact" in found else []),
         *([_growth(found["growth"])] if "growth" in found else []),
+        *([_swept(found["sweep"])] if "sweep" in found else []),
         *([_fresh(found["freshness_seconds"])] if "freshness_seconds" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
         *(_accuracy(found["accuracy"]) if "accuracy" in found else []),
@@ -296,6 +302,22 @@ def _growth(growth: Json) -> Table:
                 row = [f"{one[figure]:.4g}" for figure in figures]
                 cpu = f"{one['cpu_us']:.1f}" if "cpu_us" in one else "–"
                 table.add_row(f"{int(name):,} {by}", shape, *row, cpu)
+    return table
+
+
+def _swept(found: Json) -> Table:
+    month = found["month_of_a_million_identifiers"]
+    title = f"Keeping to the times; a million identifiers cost {month:.2f} dollars a month"
+    table = Table("", "of", "calls", "read units", "write units", title=title)
+    rows = {
+        "an hour with nothing to do": ("itself", found["hour"]),
+        "the daily round": ("an identifier", found["round_by_identifier"]),
+        "the same with the keys": ("an identifier", found["round_with_keys_by_identifier"]),
+        "a renewal that changes nothing": ("a bundle", found["renewal"]["looked"]),
+        "a renewal that changes each": ("a bundle", found["renewal"]["changed"]),
+    }
+    for name, (of, one) in rows.items():
+        table.add_row(name, of, *(f"{one[unit]:.4g}" for unit in one))
     return table
 
 
