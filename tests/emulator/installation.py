@@ -92,7 +92,7 @@ class Installation:
                     page = streams.get_records(ShardIterator=place)
                     for record in page["Records"]:
                         told = record["dynamodb"]
-                        for image in (told.get("NewImage", {}), told.get("OldImage", {})):
+                        for image in (told[n] for n in ("NewImage", "OldImage") if n in told):
                             row = {name: _plain(value) for name, value in image.items()}
                             if row.get("data", b"\1")[:1] != b"\1":  # moto encodes bytes twice
                                 row["data"] = base64.b64decode(row["data"])

@@ -4,8 +4,8 @@ archive's bucket is told to end what is old."""
 from typing import Any
 
 from cli.api import Api
+from tests.emulator.conftest import await_true
 from tests.emulator.installation import Installation
-from tests.emulator.reading import await_true
 
 Json = dict[str, Any]
 
