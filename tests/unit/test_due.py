@@ -148,3 +148,16 @@ def test_what_ended_at_a_device_allows_and_denies_nothing_any_more() -> None:
     (outcome,) = shop.send(WEB, sent("page", "p2", ago=-1200 * DAY, anonymousId="a1"))
 
     assert (outcome.outcome, outcome.reason) == ("dropped", "no_consent")
+
+
+def test_not_even_the_name_of_a_trait_that_has_ended_is_told() -> None:
+    shop = Shop()
+    said = {"name": "Ann", "avatar": "a"}
+    shop.send(CRM, sent("identify", "i1", userId="42", anonymousId="a1", traits=said))
+    shop.clock.advance(31 * DAY)
+    view = shop.view(ANN, "privacy_rights")
+
+    split = separation.Split(frozenset({shop.id(ANN).key}), frozenset({shop.id(TABLET).key}))
+
+    names = [name for part in explanation.parts(view, split) for name in part["traits"]]
+    assert names == ["name"]

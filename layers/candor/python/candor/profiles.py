@@ -37,6 +37,7 @@ class Member:
     node: Row
     value: str
     traits: traits.Facts
+    """Those that have not ended."""
     ends: dict[str, int]
 
 
@@ -62,8 +63,6 @@ class View:
             for name, fact in member.traits.items():
                 attribute = policy.traits.get(name)
                 if attribute is None:  # named once, and no longer
-                    continue
-                if self._ends(member, name) <= self.world.clock():
                     continue
                 if self._may(name, attribute.purposes, fact[3] or member.idkey):
                     mine[name] = fact
@@ -278,11 +277,6 @@ class View:
             self._strangers[idkey] = row["signals"] if row else {}
         return self._strangers[idkey]
 
-    def _ends(self, member: Member, name: str) -> int:
-        """When a trait ends: as was written with it, or sooner where the policy says so now."""
-        told, now = member.ends, traits.ends_by(self.world.policy, name, member.traits[name])
-        return told[name] if now is None else min(told[name], now)
-
     def _verbose(self, name: str, fact: list[Any]) -> Json:
         attribute = self.world.policy.traits[name]
         return {
@@ -291,7 +285,7 @@ class View:
             "source": fact[2],
             "purposes": sorted(attribute.purposes),
             "expires": max(
-                self._ends(member, name)
+                member.ends[name]
                 for member in self.members.values()
                 if member.traits.get(name) == fact
             ),
@@ -368,14 +362,15 @@ def _members(world: World, profile: Profile) -> dict[str, Member]:
             continue
         opened = world.vault.open(state.salt, row["data"], row["pk"])
         if opened is not None:
+            ends = traits.ends_at_read(world.policy, opened)
             members[idkey] = Member(
                 idkey,
                 type_,
                 state.salt,
                 node,
                 opened["value"],
-                opened["traits"],
-                traits.ends(world.policy, opened),
+                traits.living(opened["traits"], ends, world.clock()),
+                ends,
             )
     return members
 

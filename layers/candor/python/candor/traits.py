@@ -72,6 +72,15 @@ def ends(policy: Policy, opened: Mapping[str, Any]) -> dict[str, int]:
     return told
 
 
+def ends_at_read(policy: Policy, opened: Mapping[str, Any]) -> dict[str, int]:
+    """The same as it is read: sooner where today's policy says so, and never later."""
+    told = ends(policy, opened)
+    for name, fact in opened["traits"].items():
+        if (now := ends_by(policy, name, fact)) is not None:
+            told[name] = min(told[name], now)
+    return told
+
+
 def ends_by(policy: Policy, name: str, fact: list[Any]) -> int | None:
     """When today's policy lets a fact end; None where it does not name it, or its class."""
     attribute = policy.traits.get(name)
