@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import outcomes, rounds, traits
+from candor import outcomes, rounds, separation, traits
 from candor.identity import node_key
 from candor.policy import DAY
 from candor.ports import Key, Row, Update
@@ -139,7 +139,7 @@ def test_who_comes_back_in_the_last_hour_stays() -> None:
     assert shop.profiles() == shop.people([ANN, TABLET])
 
 
-@pytest.mark.parametrize("kept", ["event", "trait", "choice", "hold"])
+@pytest.mark.parametrize("kept", ["event", "trait", "choice", "hold", "separation", "quarantine"])
 def test_an_identifier_stays_as_long_as_something_is_kept_under_it(kept: str) -> None:
     shop = linked()
     if kept == "event":
@@ -148,6 +148,10 @@ def test_an_identifier_stays_as_long_as_something_is_kept_under_it(kept: str) ->
         shop.send(CRM, sent("identify", "i", anonymousId="a1", traits={"name": "Ann"}))
     elif kept == "choice":
         shop.choose(TABLET, {"marketing": False})
+    elif kept == "separation":
+        separation.separate(shop.world, shop.id(ANN), shop.id(TABLET), "staff", "sold")
+    elif kept == "quarantine":
+        separation.quarantine(shop.world, shop.id(TABLET), "staff", {"why": "till"})
     else:
         node = shop.node(TABLET)
         assert node

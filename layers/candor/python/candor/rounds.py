@@ -98,16 +98,23 @@ def _partition(world: World, pk: str, rows: Iterator[Row], ended: Ended) -> Row:
         elif told is not None and told.get("n") != 0:
             if told.get("next", now) <= now and not _is_held(world, node):
                 ended.traits += _end_traits(world, idkey, told)
-        elif not proof and _is_idle(world, idkey, node) and not _is_held(world, node):
-            _give_notice(world, idkey, node)
+        elif not proof and _is_idle(world, idkey, node):
+            home = _home(world, node)
+            if "hold" not in home and not home.get("apart", {}).get(idkey):
+                _give_notice(world, idkey, node)
     except Conflict:
         pass  # it is in use
     return last
 
 
 def _is_held(world: World, node: Row) -> bool:
-    home = profile_key(node["profile"])
-    return "hold" in world.rows.get([home], expired=True).get(home, {})
+    return "hold" in _home(world, node)
+
+
+def _home(world: World, node: Row) -> Row:
+    """The profile of a node."""
+    key = profile_key(node["profile"])
+    return world.rows.get([key], expired=True).get(key, {})
 
 
 def _bury(world: World, idkey: str, node: Row, ended: Ended) -> None:
