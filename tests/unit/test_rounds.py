@@ -164,6 +164,9 @@ def test_an_identifier_stays_as_long_as_something_is_kept_under_it(kept: str) ->
         shop.clock.advance(DAY)
 
     assert shop.id(TABLET).key in {i for one in shop.profiles() for i in one}
+    left = shop.node(TABLET)
+    assert left
+    assert left["due"] > shop.clock()
 
 
 def test_a_hold_keeps_traits_and_identifiers_past_their_time() -> None:
