@@ -193,6 +193,30 @@ def test_a_key_without_an_identifier_is_destroyed_within_a_week() -> None:
     assert {row["pk"] for row in shop.rows.held("keys")} == {shop.id(ANN).key, rounds.PLACE.pk}
 
 
+def test_objections_outlive_the_key_that_they_stand_beside() -> None:
+    shop = ann()
+    key = Key("keys", shop.id(ANN).key)
+    shop.rows.update(Update(key, set={"objections": {"marketing": 1}}))
+    shop.clock.advance(1200 * DAY)
+
+    assert go_on(shop).keys == 1
+
+    (row,) = [row for row in shop.rows.held("keys") if row["pk"] == key.pk]
+    assert row == {"pk": key.pk, "objections": {"marketing": 1}}
+    shop.clock.advance(8 * DAY)
+    assert go_on(shop).keys == 0
+
+
+def test_a_hold_that_is_over_keeps_nothing() -> None:
+    shop = ann()
+    node = shop.node(ANN)
+    assert node
+    shop.rows.update(Update(Key("graph", f"P#{node['profile']}", "PROFILE"), set={"hold": {}}))
+    shop.clock.advance(1200 * DAY)
+
+    assert go_on(shop).identifiers == 1
+
+
 def many() -> Shop:
     """People of whom something of each sort has ended."""
     shop = Shop()

@@ -100,7 +100,7 @@ def _partition(world: World, pk: str, rows: Iterator[Row], ended: Ended) -> Row:
                 ended.traits += _end_traits(world, idkey, told)
         elif not proof and _is_idle(world, idkey, node):
             home = _home(world, node)
-            if "hold" not in home and not home.get("apart", {}).get(idkey):
+            if not home.get("hold") and not home.get("apart", {}).get(idkey):
                 _give_notice(world, idkey, node)
     except Conflict:
         pass  # it is in use
@@ -108,7 +108,7 @@ def _partition(world: World, pk: str, rows: Iterator[Row], ended: Ended) -> Row:
 
 
 def _is_held(world: World, node: Row) -> bool:
-    return "hold" in _home(world, node)
+    return bool(_home(world, node).get("hold"))
 
 
 def _home(world: World, node: Row) -> Row:
@@ -127,10 +127,15 @@ def _bury(world: World, idkey: str, node: Row, ended: Ended) -> None:
 
 
 def _forget(world: World, idkey: str, ended: Ended) -> None:
-    """Destroy the key of an identifier that has no node, unless it is a fence."""
-    unused = Check(node_key(idkey), when={"pk": ABSENT})
-    world.rows.commit(unused, Delete(keyring.key_of(idkey), when={"mode": ABSENT}))
-    ended.keys += 1
+    """Destroy the key of an identifier that has no node, unless it is a fence; its row stays for
+    the objections that it holds."""
+    unused, key = Check(node_key(idkey), when={"pk": ABSENT}), keyring.key_of(idkey)
+    row = world.rows.get([key]).get(key, {})
+    if "objections" not in row:
+        world.rows.commit(unused, Delete(key, when={"mode": ABSENT, "objections": ABSENT}))
+    elif "salt" in row:
+        world.rows.commit(unused, Update(key, remove=("salt",), when={"mode": ABSENT}))
+    ended.keys += "salt" in row
 
 
 def _end_traits(world: World, idkey: str, told: Row) -> int:
