@@ -522,6 +522,39 @@ class Shared(BaseModel):
     verify_token: Annotated[str, Field(description="of a webhook: what its sender presents")] = ""
 
 
+class Moved(BaseModel):
+    """How many rows, or traits in them, end on another day by today's policy."""
+
+    kind: str
+    class_: Annotated[str, Field(alias="class")]
+    sooner: int
+    later: int
+    at_once: Annotated[int, Field(description="of the sooner: how many have ended")]
+
+
+class Unnamed(BaseModel):
+    """Rows that keep their day, because the policy names no such class any more."""
+
+    kind: str
+    class_: Annotated[str, Field(alias="class")]
+    rows: int
+
+
+class Renewal(BaseModel):
+    """The latest renewal of what is stored; `status` is null where there was none yet."""
+
+    status: Literal["running", "done"] | None
+    id: str = ""
+    dry_run: bool | None = None
+    policy: Annotated[str, Field(description="the hash of the policy it goes by")] = ""
+    started: Seconds | None = None
+    finished: Seconds | None = None
+    looked: Annotated[int, Field(description="rows that were looked at so far")] = 0
+    tables_left: int = 0
+    changes: list[Moved] = []
+    unknown: list[Unnamed] = []
+
+
 class UnknownName(BaseModel):
     where: Literal["events", "properties", "traits", "context", "fields"]
     event: str

@@ -1,7 +1,7 @@
 """What a change of policy means for people and for what is stored of them, in plain words.
 
 It goes by what the code does with a policy: whether data may be used is decided at each read, and
-so is the end of a trait; the end of an event or a record is written with it, and does not move.
+so is that a trait ends sooner; when anything ends is written with it, and stays so until a renewal.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -360,6 +360,7 @@ def _never(path: str, what: str, was: list[str], now: list[str]) -> Iterator[Tol
 
 TRAITS = "traits"
 EVENTS = "events"
+REACH = "`candor retention apply` lets it reach what is stored."
 
 
 def _kept(path: str, what: str, before: int, after: int, *parts: str) -> Iterator[Told]:
@@ -370,14 +371,13 @@ def _kept(path: str, what: str, before: int, after: int, *parts: str) -> Iterato
     traits = (
         "Traits: values that were said longer ago are hidden from the next read on."
         if shorter
-        else "Traits: those that are stored too, and what had ended is shown again where it was "
-        "not removed yet, because their end is decided at each read."
+        else f"Traits: those from now on; what is stored ends {_time(before)} after it was said."
     )
     events = (
         "Events: those from now on; what is stored ends on the day that was written with it, "
         f"{_time(before)} after it happened."
     )
-    data = " ".join({TRAITS: traits, EVENTS: events}[part] for part in parts)
+    data = " ".join([*({TRAITS: traits, EVENTS: events}[part] for part in parts), REACH])
     told = f"{what} is kept {_time(after)} instead of {_time(before)}."
     yield "narrows" if shorter else "widens", path, told, data
 
@@ -417,6 +417,8 @@ def _records(old: Json, new: Json) -> Iterator[Told]:
         data = "Those written from now on; those that are stored end as it was written with them."
         if name == "identifier":
             data = "From when it is seen the next time; till then its end is the one it had."
+        if name != "audit":
+            data = f"{data} {REACH}"
         yield ("widens" if now > was else "narrows", f"records.{name}", said, data)
 
 

@@ -264,6 +264,17 @@ def parser() -> argparse.ArgumentParser:
     restore = family("restore", "After tables were restored from a backup.")
     action(restore, "replay", "Erase again who was erased since, before any traffic.", "restore")
 
+    retention = family("retention", "How long what is stored is kept.")
+    applied = action(
+        retention, "apply", "Let the deployed policy's times reach what is stored.", "retention"
+    )
+    how = applied.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="only say what would change")
+    how.add_argument("--yes", action="store_true", help="without asking")
+    told_of = action(retention, "status", "Show how far the latest change is.", "retention")
+    for one in (applied, told_of):
+        one.add_argument("--as", dest="role", choices=("admin", "dpo"), default="dpo")
+
     privacy = family("privacy", "Privacy requests.")
     verified = argparse.ArgumentParser(add_help=False)
     verified.add_argument(

@@ -209,6 +209,14 @@ CALLS: dict[Operation, Call] = {
     privacy.list_holds: Call({200: answers.LegalHolds}, right="privacy"),
     privacy.release_hold: Call({200: answers.Done}, fails=(403, 404, 409), right="privacy"),
     privacy.lift_fence: Call({200: answers.Done}, fails=(403, 404, 409), right="privacy"),
+    privacy.renew: Call(
+        {202: answers.Renewal},
+        bodies.Renew,
+        fails=(403, 409),
+        right="retention",
+        example={"dry_run": True},
+    ),
+    privacy.show_renewal: Call({200: answers.Renewal}, right="retention"),
     privacy.create_key: Call(
         {201: answers.Issued},
         bodies.Credential,

@@ -327,6 +327,7 @@ class FakeObjects(_Tapped):
         self.objects: dict[str, bytes] = {}
         self.modified = FakeClock().now
         """When all of them were."""
+        self.rules: dict[str, int] = {}
 
     def put(self, key: str, body: bytes) -> None:
         self._tap("put:before", key)
@@ -382,6 +383,32 @@ class FakeObjects(_Tapped):
         if part is not None and hashlib.md5(part).hexdigest() == etag:  # noqa: S324
             del self.objects[key]
         self._tap("remove:after", key)
+
+    def lifecycle(self) -> dict[str, int]:
+        self._tap("lifecycle:before", None)
+        rules = dict(self.rules)
+        self._tap("lifecycle:after", rules)
+        return rules
+
+    def set_lifecycle(self, days: Mapping[str, int]) -> None:
+        self._tap("set_lifecycle:before", days)
+        self.rules = dict(days)
+        self._tap("set_lifecycle:after", days)
+
+
+class FakeSweeper(_Tapped):
+    """`candor.ports.Sweeper`. Runs nothing: `woken` counts."""
+
+    port = "sweeper"
+
+    def __init__(self, tap: Tap | None = None) -> None:
+        super().__init__(tap)
+        self.woken = 0
+
+    def wake(self) -> None:
+        self._tap("wake:before", None)
+        self.woken += 1
+        self._tap("wake:after", None)
 
 
 class FakeSigner(_Tapped):

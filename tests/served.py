@@ -59,6 +59,7 @@ class Served:
             workflow=shop.workflow,
             bulk=FakeWorkflow(),
             vacuum=FakeWorkflow(),
+            sweeper=shop.sweeper,
             erasure=shop.erasure,
         )
 

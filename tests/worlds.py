@@ -21,7 +21,15 @@ from candor.sealing import Vault
 from candor.unification import Outcome
 from candor.world import World
 from cli.policy import compile_policy
-from tests.fakes import FakeClock, FakeObjects, FakeQueue, FakeRows, FakeSigner, FakeWorkflow
+from tests.fakes import (
+    FakeClock,
+    FakeObjects,
+    FakeQueue,
+    FakeRows,
+    FakeSigner,
+    FakeSweeper,
+    FakeWorkflow,
+)
 
 Json = dict[str, Any]
 
@@ -82,6 +90,7 @@ class Shop:
         self.queue = FakeQueue()
         self.workflow = FakeWorkflow()
         self.signer = FakeSigner()
+        self.sweeper = FakeSweeper()
         self.policy = rules
         self.world = World(
             self.rows, Vault({1: "m" * 64}), Identifiers(rules, "h" * 64), rules, self.clock

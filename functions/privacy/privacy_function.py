@@ -3,7 +3,17 @@
 import re
 from typing import Any
 
-from candor import audit, bodies, credentials, erasure, holds, profiles, requests, rights
+from candor import (
+    audit,
+    bodies,
+    credentials,
+    erasure,
+    holds,
+    profiles,
+    renewal,
+    requests,
+    rights,
+)
 from candor.credentials import Principal
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
@@ -220,6 +230,22 @@ def revoke_key(request: Request) -> Answer:
     return Answer({"success": True})
 
 
+def renew(request: Request) -> Answer:
+    """Let the policy's times of today reach what is stored, or say what that would change."""
+    principal = _principal(request, "retention")
+    body = bodies.parse(bodies.Renew, request.json())
+    _tell(principal, "retention.dry_run" if body.dry_run else "retention.renewed")
+    renewal.start(wiring.world, principal.id, dry_run=body.dry_run)
+    wiring.sweeper.wake()
+    return Answer(renewal.shown(wiring.world), 202)
+
+
+def show_renewal(request: Request) -> Answer:
+    """How far the latest renewal is, and what it changed or would change."""
+    _tell(_principal(request, "retention"), "retention.read")
+    return Answer(renewal.shown(wiring.world))
+
+
 ROUTES = {
     ("POST", "/privacy/requests"): make_request,
     ("GET", "/privacy/requests"): list_requests,
@@ -233,6 +259,8 @@ ROUTES = {
     ("GET", "/holds"): list_holds,
     ("DELETE", "/holds/{id}"): release_hold,
     ("DELETE", "/fences/{identifier}"): lift_fence,
+    ("POST", "/retention"): renew,
+    ("GET", "/retention"): show_renewal,
     ("POST", "/keys"): create_key,
     ("GET", "/keys"): list_keys,
     ("POST", "/keys/{id}/secret"): share_secret,

@@ -18,7 +18,18 @@ from statistics import median
 from rich.console import Console
 
 from cli.target import LOCAL
-from tests.bench import cold, consenting, costs, counting, cpu, freshness, growth, report, vacuuming
+from tests.bench import (
+    cold,
+    consenting,
+    costs,
+    counting,
+    cpu,
+    freshness,
+    growth,
+    report,
+    sweeping,
+    vacuuming,
+)
 from tests.bench.accuracy import accuracy
 from tests.bench.meter import Meter
 from tests.bench.report import Json
@@ -26,7 +37,7 @@ from tests.bench.stack import Stack
 from tests.bench.traffic import KINDS, SHAPES, Case, Kind, Shape, Traffic
 from tests.bench.way import Way, first_consent, known_people, traffic_of
 
-PARTS = ("cpu", "growth", "consent", "freshness", "cold", "accuracy", "vacuum")
+PARTS = ("cpu", "growth", "consent", "sweep", "freshness", "cold", "accuracy", "vacuum")
 ALONE = {"accuracy", "vacuum"}
 """Parts that need no stack."""
 MINUTE = 60
@@ -87,6 +98,8 @@ def _of_a_stack(
         found["growth"] = growth.measure(stack, tick, rounds)
     if "consent" in parts:
         found["consent"] = consenting.measure(stack, tick)
+    if "sweep" in parts:
+        found["sweep"] = sweeping.measure(stack, tick)
     return found
 
 

@@ -27,6 +27,7 @@ FOLDED = 12
 FRESH_SECONDS = 1.0
 EXPOSED_TO_FLAT = 0.1
 RECALL_POINTS = 2.0
+SWEPT_DOLLARS = 2.50
 ONE_IDENTIFIER: tuple[Kind, ...] = ("server", "browser")
 
 
@@ -170,6 +171,20 @@ def goals(found: Json) -> Iterator[Goal]:
                 continue  # of a single event, CPU says nothing
             value = flat(levels, name)
             yield Goal(f"growth by {by}: {name}, most/least", most, value, value <= most + 1e-9)
+    yield from _keeping_goals(found)
+    if fresh := found.get("freshness_seconds"):
+        p99 = fresh["p99"]
+        yield Goal("seconds until readable, p99", FRESH_SECONDS, p99, p99 < FRESH_SECONDS)
+    if accuracy := found.get("accuracy"):
+        yield from _accuracy_goals(accuracy["compared"])
+
+
+def _keeping_goals(found: Json) -> Iterator[Goal]:
+    """Of what is kept, and of what ends."""
+    if swept := found.get("sweep"):
+        month = swept["month_of_a_million_identifiers"]
+        name = "dollars a month to sweep a million identifiers"
+        yield Goal(name, SWEPT_DOLLARS, month, month <= SWEPT_DOLLARS)
     if consent := found.get("consent"):
         more, ratio = consent["requests_more"], consent["folding_ratio"]
         yield Goal("requests more where consent is said again", 0, more, more <= 0)
@@ -177,11 +192,6 @@ def goals(found: Json) -> Iterator[Goal]:
     if vacuum := found.get("vacuum"):
         share = vacuum["erased"]["1"]["read_bytes"] / vacuum["rewriting"]["read_bytes"]
         yield Goal("bytes to vacuum 0.05 %, of all", VACUUMED, share, share <= VACUUMED)
-    if fresh := found.get("freshness_seconds"):
-        p99 = fresh["p99"]
-        yield Goal("seconds until readable, p99", FRESH_SECONDS, p99, p99 < FRESH_SECONDS)
-    if accuracy := found.get("accuracy"):
-        yield from _accuracy_goals(accuracy["compared"])
 
 
 def _accuracy_goals(compared: Json) -> Iterator[Goal]:
@@ -202,6 +212,7 @@ def shown(found: Json) -> RenderableType:
         *([_dollars(found), _speed(found), _counted(found)] if "by_source" in found else []),
         *([_first(found), _others(found)] if "first_contact" in found else []),
         *([_growth(found["growth"])] if "growth" in found else []),
+        *([_swept(found["sweep"])] if "sweep" in found else []),
         *([_fresh(found["freshness_seconds"])] if "freshness_seconds" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
         *([_vacuum(found["vacuum"])] if "vacuum" in found else []),
@@ -301,6 +312,22 @@ def _growth(growth: Json) -> Table:
                 row = [f"{one[figure]:.4g}" for figure in figures]
                 cpu = f"{one['cpu_us']:.1f}" if "cpu_us" in one else "–"
                 table.add_row(f"{int(name):,} {by}", shape, *row, cpu)
+    return table
+
+
+def _swept(found: Json) -> Table:
+    month = found["month_of_a_million_identifiers"]
+    title = f"Keeping to the times; a million identifiers cost {month:.2f} dollars a month"
+    table = Table("", "of", "calls", "read units", "write units", title=title)
+    rows = {
+        "an hour with nothing to do": ("itself", found["hour"]),
+        "the daily round": ("an identifier", found["round_by_identifier"]),
+        "the same with the keys": ("an identifier", found["round_with_keys_by_identifier"]),
+        "a renewal that changes nothing": ("a bundle", found["renewal"]["looked"]),
+        "a renewal that changes each": ("a bundle", found["renewal"]["changed"]),
+    }
+    for name, (of, one) in rows.items():
+        table.add_row(name, of, *(f"{one[unit]:.4g}" for unit in one))
     return table
 
 

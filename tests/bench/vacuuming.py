@@ -5,7 +5,7 @@ person: three hundred bundles each. A person's bundles lie scattered over them, 
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -66,6 +66,12 @@ class Counted:
 
     def remove(self, key: str, etag: str) -> None:
         self.inner.remove(key, etag)
+
+    def lifecycle(self) -> dict[str, int]:
+        return self.inner.lifecycle()
+
+    def set_lifecycle(self, days: Mapping[str, int]) -> None:
+        self.inner.set_lifecycle(days)
 
     def _got(self, body: bytes | None) -> bytes | None:
         self.gets += 1

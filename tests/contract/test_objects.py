@@ -119,3 +119,12 @@ def test_folders_are_what_comes_up_to_the_next_slash(objects: Objects) -> None:
     assert list(objects.folders("p/a/")) == ["p/a/c/"]
     assert list(objects.folders("p/b/")) == []
     assert len(list(objects.folders("m/"))) == 1005
+
+
+def test_objects_end_by_their_age_by_prefix_as_it_was_set_last(objects: Objects) -> None:
+    assert objects.lifecycle() == {}
+
+    objects.set_lifecycle({"events/a/": 92, "manifests/a/": 93})
+    objects.set_lifecycle({"events/a/": 32, "events/b/": 7})
+
+    assert objects.lifecycle() == {"events/a/": 32, "events/b/": 7}

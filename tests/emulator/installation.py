@@ -91,11 +91,12 @@ class Installation:
                 while place:
                     page = streams.get_records(ShardIterator=place)
                     for record in page["Records"]:
-                        image = record["dynamodb"].get("NewImage", {})
-                        row = {name: _plain(value) for name, value in image.items()}
-                        if row.get("data", b"\1")[:1] != b"\1":  # moto encodes bytes twice
-                            row["data"] = base64.b64decode(row["data"])
-                        yield row
+                        told = record["dynamodb"]
+                        for image in (told[n] for n in ("NewImage", "OldImage") if n in told):
+                            row = {name: _plain(value) for name, value in image.items()}
+                            if row.get("data", b"\1")[:1] != b"\1":  # moto encodes bytes twice
+                                row["data"] = base64.b64decode(row["data"])
+                            yield row
                     place = page.get("NextShardIterator") if page["Records"] else None
 
     def objects(self) -> Iterator[tuple[str, bytes]]:

@@ -90,6 +90,18 @@ def sign(client: Client, outputs: Outputs) -> None:
     )
 
 
+def lifecycle(client: Client, outputs: Outputs) -> None:
+    try:
+        client("s3").get_bucket_lifecycle_configuration(Bucket=outputs["ArchiveBucket"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchLifecycleConfiguration":
+            raise
+
+
+def wake(client: Client, outputs: Outputs) -> None:
+    client("lambda").invoke(FunctionName=outputs["SweepFunction"], InvocationType="Event")
+
+
 def public_key(client: Client, outputs: Outputs) -> None:
     client("kms").get_public_key(KeyId=outputs["SigningKeyArn"])
 
@@ -106,12 +118,12 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
         table("Graph", "get_item"),
         {"Unify", "Api", "Privacy", "Erase", "Sweep"},
     ),
-    "lists the graph": (table("Graph", "scan"), set()),
+    "lists the graph": (table("Graph", "scan"), {"Sweep"}),
     "writes the graph": (table("Graph", "put_item"), {"Unify", "Api", "Privacy"}),
     "reads somebody's events": (table("Events", "query"), {"Api", "Privacy", "Erase", "Sweep"}),
     "writes events": (table("Events", "put_item"), {"Unify"}),
     "deletes events": (table("Events", "delete_item"), {"Erase", "Sweep"}),
-    "lists events": (table("Events", "scan"), set()),
+    "lists events": (table("Events", "scan"), {"Sweep"}),
     "makes privacy requests": (table("Requests", "put_item"), {"Privacy"}),
     "lists privacy requests": (table("Requests", "scan"), {"Privacy", "Erase", "Sweep"}),
     "deletes privacy requests": (table("Requests", "delete_item"), set()),
@@ -130,6 +142,8 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
     "lists the archive": (bucket("Archive", "list_objects_v2"), {"Erase", "Sweep"}),
     "writes the archive": (bucket("Archive", "put_object"), {"Archive", "Erase"}),
     "deletes of the archive": (bucket("Archive", "delete_object"), {"Erase", "Sweep"}),
+    "lets the archive end by age": (lifecycle, {"Sweep"}),
+    "wakes the sweep": (wake, {"Privacy"}),
     "writes checkpoints": (bucket("Audit", "put_object"), {"Audit"}),
     "deletes checkpoints": (bucket("Audit", "delete_object"), set()),
     "reads dropped files": (bucket("Drop", "get_object", f"drop/{ABSENT}"), {"Collect"}),

@@ -31,6 +31,7 @@ from candor.stores.clients import client
 from cli.policy import compile_policy
 from tests import lint_template
 from tests.emulators import REGION
+from tests.fakes import FakeSweeper
 from tests.functions import Function
 
 Json = dict[str, Any]
@@ -69,6 +70,9 @@ class Cloud:
             for event in self._events(name)
             if event["Type"] == "Api"
         ]
+        # moto's Lambda runs nothing, so who wakes the sweep is told of it and no more.
+        self.sweeper = FakeSweeper()
+        self.functions["privacy"].module.wiring.__dict__["sweeper"] = self.sweeper
         self._streamed = 0
         rows = self.functions["privacy"].module.wiring.rows
         issue = credentials.issue
@@ -140,6 +144,7 @@ class Cloud:
         yield {"Ref": "ErasureMachine"}, self.machine("Erasure", SettleSeconds="0")
         yield {"Ref": "BulkMachine"}, self.machine("Bulk")
         yield {"Ref": "VacuumMachine"}, VACUUM
+        yield {"Ref": "SweepFunction"}, f"{NAME}-sweep"
 
     def machine(self, name: str, **values: str) -> str:
         """Makes a state machine of the template; returns its ARN."""

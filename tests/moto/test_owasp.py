@@ -55,6 +55,7 @@ STAFF = {
     "/holds": {"dpo"},
     "/holds/{id}": {"dpo"},
     "/fences/{identifier}": {"dpo"},
+    "/retention": {"admin", "dpo"},
     "/keys": {"admin"},
     "/keys/{id}": {"admin"},
     "/keys/{id}/secret": {"admin"},

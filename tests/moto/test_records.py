@@ -11,7 +11,7 @@ import pytest
 from candor import audit
 from candor.stores.clients import StoreError
 from candor.stores.dynamo import DynamoRows
-from tests.moto.conftest import Cloud, Refuse, sqs_record
+from tests.moto.conftest import TEMPLATE, Cloud, Refuse, sqs_record
 from tests.moto.test_erasure import ask, shown, verify
 from tests.moto.test_journey import CANARY, read, visit
 
@@ -122,6 +122,102 @@ def test_the_archive_ends_by_date(cloud: Cloud) -> None:
     assert cloud.functions["sweep"]({})["objects"] == 1, "behaviour lasts 90 days"
     left = boto3.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
     assert len(left) == 2  # the order and its manifest
+
+
+def test_the_bucket_ends_the_archive_by_age_should_nobody_else(cloud: Cloud) -> None:
+    days = cloud.functions["sweep"].module.wiring.policy.retention
+    bucket, s3 = cloud.functions["archive"].variables["ARCHIVE_BUCKET"], boto3.client("s3")
+    theirs: Any = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "holds/x"}}
+    theirs |= {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [theirs]})
+
+    cloud.functions["sweep"]({})
+
+    told = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert [one["ID"] for one in told].count("theirs") == 1
+    ours = {
+        one["Filter"]["Prefix"]: one["Expiration"]["Days"] for one in told if "Expiration" in one
+    }
+    assert ours == {
+        f"{top}/{class_}/": count + spare
+        for top, spare in (("events", 2), ("manifests", 3))
+        for class_, count in days.items()
+    }
+
+
+def removed(cloud: Cloud) -> list[dict[str, Any]]:
+    """What the stream tells once DynamoDB's expiry has removed what was inserted."""
+    service = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    return [
+        {
+            "eventName": "REMOVE",
+            "userIdentity": service,
+            "dynamodb": {
+                "Keys": one["dynamodb"]["Keys"],
+                "OldImage": one["dynamodb"]["NewImage"],
+            },
+        }
+        for one in cloud.inserted()
+    ]
+
+
+def test_what_dynamodb_removes_in_its_time_is_counted_by_day_and_class_and_not_archived(
+    cloud: Cloud,
+) -> None:
+    visit(cloud)
+    bucket = cloud.functions["archive"].variables["ARCHIVE_BUCKET"]
+    before = boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"]
+
+    for _ in range(2):  # the stream tells again what failed
+        cloud.functions["archive"]({"Records": removed(cloud)})
+
+    assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == before
+    told = cloud.call("GET", "/outcomes", key=cloud.tokens["admin"]).body["data"]
+    counts = {name: n for one in told for name, n in one["outcomes"].items() if "expired" in name}
+    assert counts == {"expired:behaviour": 1, "expired:transaction": 1}
+
+
+def test_only_what_expired_reaches_the_archive_of_all_that_is_removed() -> None:
+    mapping = TEMPLATE["Resources"]["EventsToArchive"]["Properties"]
+    patterns = [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]]
+    assert patterns == [
+        {"eventName": ["INSERT"]},
+        {"eventName": ["REMOVE"], "userIdentity": {"principalId": ["dynamodb.amazonaws.com"]}},
+    ]
+    stream = TEMPLATE["Resources"]["EventsTable"]["Properties"]["StreamSpecification"]
+    assert stream == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_what_has_ended_inside_rows_goes_with_the_sweep(cloud: Cloud) -> None:
+    visit(cloud)
+    cloud.later += 800 * 86_400
+
+    swept = cloud.functions["sweep"]({})
+
+    assert swept["traits"] == 2, "an account's last two years"
+    cloud.later += 400 * 86_400
+    swept = cloud.functions["sweep"]({})
+    assert swept["identifiers"] == swept["keys"] == 3
+    rows = cloud.functions["sweep"].module.wiring.rows
+    assert [row["sk"] for row in rows.scan("graph", expired=True) if row["sk"] == "NODE"] == []
+
+
+def test_a_renewal_is_begun_by_staff_and_done_by_the_sweep(cloud: Cloud) -> None:
+    visit(cloud)
+    answer = cloud.call("POST", "/retention", {"dry_run": False}, key=cloud.tokens["dpo"])
+    assert (answer.status, answer.body["status"]) == (202, "running")
+    assert cloud.sweeper.woken == 1
+    policy = cloud.functions["sweep"].module.wiring.policy
+    policy.retention["behaviour"], before = 10, policy.retention["behaviour"]
+    try:
+        cloud.functions["sweep"]({})
+    finally:
+        policy.retention["behaviour"] = before
+
+    told = cloud.call("GET", "/retention", key=cloud.tokens["dpo"]).body
+    assert told["status"] == "done"
+    moved = {"kind": "bundles", "class": "behaviour", "sooner": 1, "later": 0, "at_once": 0}
+    assert moved in told["changes"]
 
 
 @pytest.mark.parametrize(

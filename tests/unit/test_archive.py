@@ -283,3 +283,41 @@ def test_a_store_that_lists_everything_anew_keeps_no_sweep_for_ever() -> None:
     due = shop.policy.due(shop.policy.retention["behaviour"], NOW)
     assert archive.expire(shop.objects, due - 1) == 0
     assert archive.expire(shop.objects, due) >= 1
+
+
+# The bucket's own rules
+
+
+def test_the_bucket_is_told_only_of_what_differs() -> None:
+    shop = Shop()
+    archive.end_by_age(shop.objects, {"behaviour": 90})
+    assert shop.objects.rules == {"events/behaviour/": 92, "manifests/behaviour/": 93}
+
+    told: list[str] = []
+    shop.objects.tap = lambda call, _: told.append(call)
+    archive.end_by_age(shop.objects, {"behaviour": 90})
+
+    assert "objects.set_lifecycle:before" not in told
+
+
+def test_the_rule_of_a_class_that_is_gone_stays_as_long_as_its_objects() -> None:
+    shop = Shop()
+    archive.end_by_age(shop.objects, {"old": 90})
+    shop.objects.put("events/old/2026-12-20/x.gz", b"")
+
+    archive.end_by_age(shop.objects, {"new": 30})
+    assert shop.objects.rules == {"events/old/": 92, "events/new/": 32, "manifests/new/": 33}
+
+    shop.objects.delete(["events/old/2026-12-20/x.gz"])
+    archive.end_by_age(shop.objects, {"new": 30})
+    assert shop.objects.rules == {"events/new/": 32, "manifests/new/": 33}
+
+
+def test_no_object_is_ended_by_age_before_its_date() -> None:
+    """Made in the first second of a day, of what happened then."""
+    shop = Shop()
+    made = int(shop.clock() // DAY) * DAY
+    for class_, days in shop.policy.retention.items():
+        archive.end_by_age(shop.objects, {class_: days})
+        ends = made + shop.objects.rules[f"events/{class_}/"] * DAY
+        assert ends >= shop.policy.due(days, made)

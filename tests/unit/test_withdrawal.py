@@ -6,6 +6,7 @@ from candor import retention, separation, withdrawal
 from candor.credentials import Source
 from candor.ports import Key, Put
 from candor.retention import Swept
+from candor.transit import LIFE_SECONDS
 from tests.worlds import CRM, WEB, Json, Shop, order, says, sent
 
 ANN, BROWSER = "user_id:42", "anonymous_id:a1"
@@ -229,11 +230,12 @@ def test_however_much_was_withdrawn_a_sweep_comes_to_the_keys_that_end() -> None
     no = {"analytics": False, "personalization": False}
     for user in range(5):
         shop.choose(f"user_id:u{user}", no)
-    shop.rows.put([Put(Key("keys", "T#old"), {"due": 1})])
+    hour = int(shop.clock() // 3600) * 3600 - LIFE_SECONDS
+    shop.rows.put([Put(Key("keys", f"T#{hour}"), {"due": hour + LIFE_SECONDS})])
 
     def slow(call: str, detail: object) -> None:
         if call == "rows.commit:after":
-            shop.clock.advance(retention.WITHDRAWING)
+            shop.clock.advance(retention.A_WHILE)
 
     shop.rows.tap = slow
     swept = sweep(shop)

@@ -162,6 +162,24 @@ def expire(objects: Objects, now: float) -> int:
             return ended
 
 
+def end_by_age(objects: Objects, retention: Mapping[str, int]) -> None:
+    """Let the bucket itself end what is older than its class, should nobody else have.
+
+    Objects are made after what is in them happened, so none ends before its date; a manifest ends
+    a day after its object. What is of a class that is gone ends as it was to.
+    """
+    spare = {EVENTS: 2, MANIFESTS: 3}
+    wanted = {
+        f"{top}{class_}/": days + spare[top] for top in spare for class_, days in retention.items()
+    }
+    held = objects.lifecycle()
+    for prefix in held.keys() - wanted.keys():
+        if next(objects.list(prefix), None) is not None:
+            wanted[prefix] = held[prefix]
+    if wanted != held:
+        objects.set_lifecycle(wanted)
+
+
 def _write(objects: Objects, name: str, lines: list[str]) -> None:
     _put_manifest(objects, name, lines)
     objects.put(f"{EVENTS}{name}.gz", _compressed(lines))

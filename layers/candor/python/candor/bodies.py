@@ -82,6 +82,10 @@ class Rebuild(Body):
     dry_run: bool = False
 
 
+class Renew(Body):
+    dry_run: bool = False
+
+
 class Quarantine(Body):
     reason: Literal["shared_device", "shared_address", "test_value", "other"]
 

@@ -9,8 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from candor import outcomes
 from candor.policy import DAY
-from candor.ports import Delete, Key, Put, Row, Update
+from candor.ports import Delete, Key, Put, Row, Update, Write
 from candor.sealing import Vault
 from candor.world import World
 
@@ -68,7 +69,8 @@ def put(
     due = world.policy.due(world.policy.retention[class_], int(sort[:5]) * DAY)
     data = world.vault.seal(salt, events, _place(home, sort), level=LEVEL)
     row: Row = {"data": data, "class": class_, "source": source, "n": len(events)}
-    row |= {"due": due, "ttl": due} | ({"proven": True} if proven else {})
+    # DynamoDB does not act on a `ttl` that is years past, as of old events that come now.
+    row |= {"due": due, "ttl": max(due, int(world.clock()))} | ({"proven": True} if proven else {})
     return Put(Key("events", home, sort), row)
 
 
@@ -81,7 +83,7 @@ def opened(vault: Vault, salt: bytes | None, home: str, row: Mapping[str, Any]) 
 
 
 def thin(world: World, home: str, salt: bytes, row: Row, keeps: Callable[[Json], bool]) -> int:
-    """Take out of a bundle what is not to be kept; how many events went.
+    """Take out of a bundle what was withdrawn, and count it; how many events went.
 
     Raises Conflict where the bundle was written again meanwhile.
     """
@@ -93,10 +95,13 @@ def thin(world: World, home: str, salt: bytes, row: Row, keeps: Callable[[Json],
     key, unchanged = Key("events", home, row["sk"]), {"data": row["data"]}
     if kept:
         change: Row = {"data": world.vault.seal(salt, kept, place, level=LEVEL), "n": len(kept)}
-        world.rows.update(Update(key, set=change, when=unchanged))
+        write: Write = Update(key, set=change, when=unchanged)
     else:
-        world.rows.commit(Delete(key, when=unchanged))
-    return len(events) - len(kept)
+        write = Delete(key, when=unchanged)
+    gone = len(events) - len(kept)
+    told = {f"withdrawn:{row['class']}": gone}
+    world.rows.commit(write, outcomes.adding(row["source"], world.clock(), told))
+    return gone
 
 
 def days(

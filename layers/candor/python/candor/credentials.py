@@ -31,8 +31,8 @@ Trust = Literal["client", "server", "verified"]
 Role = Literal["admin", "dpo", "steward", "analyst", "marketer"]
 
 MAY: dict[str, frozenset[str]] = {
-    "admin": frozenset({"keys", "outcomes"}),
-    "dpo": frozenset({"read", "consent", "privacy", "outcomes", "identity"}),
+    "admin": frozenset({"keys", "outcomes", "retention"}),
+    "dpo": frozenset({"read", "consent", "privacy", "outcomes", "identity", "retention"}),
     "steward": frozenset({"read", "outcomes", "identity"}),
     "analyst": frozenset({"read"}),
     "marketer": frozenset({"read"}),

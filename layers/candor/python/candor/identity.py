@@ -301,7 +301,7 @@ class Graph:
             writes += [
                 Check(keyring.key_of(one.key), when={"salt": salt, "mode": ABSENT}),
                 Put(node_key(one.key), _node_row(made) | ends, when={"pk": ABSENT}),
-                Put(place, {"data": sealed, "version": 1} | ends),
+                Put(place, {"data": sealed, "version": 1, "n": 0} | ends),
             ]
         if profile:
             unchanged = {"version": profile.version, "state": ABSENT}
@@ -440,7 +440,7 @@ class Graph:
         were joined before and taken apart since, `earlier` keeps those versions, with who said so.
         """
         due = self.policy.due(self.policy.records["link"], self.now)
-        row: Row = asdict(evidence) | decided | {"due": due, "ttl": due}
+        row: Row = asdict(evidence) | decided | {"seen": int(self.now), "due": due, "ttl": due}
         a, b = home.key, one.key
         before = self.evidence.get((a, b))
         if before and self.links.get((a, b)):
@@ -560,12 +560,14 @@ class Graph:
             node.last = today
 
 
-def bury(rows: Rows, idkey: str, now: float) -> Literal["alive", "absent", "buried", "held"]:
+def bury(
+    rows: Rows, idkey: str, now: float, *also: Write
+) -> Literal["alive", "absent", "buried", "held"]:
     """Remove an identifier that has ended, from its profile too; says what it found.
 
     DynamoDB's own expiry takes days, and until then an ended node would bar its successor. What is
-    under a legal hold stays.
-    Raises Conflict where something of it changed meanwhile.
+    under a legal hold stays. `also` is written with it. Raises Conflict where something of it
+    changed meanwhile.
     """
     key = node_key(idkey)
     row = rows.get([key], expired=True).get(key)
@@ -588,7 +590,7 @@ def bury(rows: Rows, idkey: str, now: float) -> Literal["alive", "absent", "buri
         writes.append(
             Update(home, set=change, when=unchanged) if rest else Delete(home, when=unchanged)
         )
-    rows.commit(*writes)
+    rows.commit(*writes, *also)
     return "buried"
 
 

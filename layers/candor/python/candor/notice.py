@@ -257,7 +257,7 @@ def _identifiers(policy: Json) -> str:
         text = IDENTIFIERS.get(name, label(name))
         rows.append(_row(policy, "identifier", name, text, one, [_person(one["known"])]))
     text = (
-        "<p>These tell us that two visits are from the same person. Each is kept for "
+        "<p>These tell us that two visits are from the same person. Each is kept for at most "
         f"{duration(policy['records']['identifier'])} after we last saw it.</p>\n"
     )
     return text + _table("What we recognise you by", "What", [row[:4] for row in rows])

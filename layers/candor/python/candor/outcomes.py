@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from candor.identity import insist
@@ -42,15 +42,15 @@ def count(rows: Rows, source: str, now: float, counted: Mapping[str, int], once:
     """
     if not counted:
         return
-    day, until = _day(now), int(now // DAY + REPEAT_DAYS) * DAY
+    until = int(now // DAY + REPEAT_DAYS) * DAY
     mark = Put(
         Key("counts", source, f"ONCE#{once}"), {"due": until, "ttl": until}, when={"sk": ABSENT}
     )
-    row = Key("counts", source, f"DAY#{day:05d}#{once[0]}")
+    added = adding(source, now, counted, once[0])
 
     def write() -> None:
         try:
-            rows.commit(mark, Update(row, set=_ends(day), add=dict(counted)))
+            rows.commit(mark, added)
         except Conflict as conflict:
             if not conflict.failed:  # another count at the same row in the same moment
                 raise
@@ -58,15 +58,40 @@ def count(rows: Rows, source: str, now: float, counted: Mapping[str, int], once:
     insist(write, lambda: None)
 
 
+def adding(source: str, now: float, counted: Mapping[str, int], part: str = "0") -> Update:
+    """What adds counts to a source's day, for a transaction with what is counted."""
+    day = _day(now)
+    key = Key("counts", source, f"DAY#{day:05d}#{part}")
+    return Update(key, set=_ends(day), add=dict(counted))
+
+
 def count_stored(rows: Rows, records: Collection[Row], now: float) -> None:
     """Count the events of bundles that the stream told of. The same records count once."""
+    _count_records(rows, records, now, lambda _: "stored", [])
+
+
+def count_expired(rows: Rows, records: Collection[Row], now: float) -> None:
+    """Count by class the events of bundles that DynamoDB removed in their time."""
+    _count_records(rows, records, now, lambda record: f"expired:{record['class']}", ["expired"])
+
+
+def _count_records(
+    rows: Rows,
+    records: Collection[Row],
+    now: float,
+    outcome: Callable[[Row], str],
+    named: list[str],
+) -> None:
     by_source: dict[str, list[Row]] = {}
     for record in records:
         by_source.setdefault(record["source"], []).append(record)
     for source, of_source in by_source.items():
-        names = json.dumps(sorted([record["pk"], record["sk"]] for record in of_source))
+        names = json.dumps([*named, *sorted([record["pk"], record["sk"]] for record in of_source)])
         once = hashlib.sha256(names.encode()).hexdigest()[:32]
-        count(rows, source, now, {"stored": sum(record["n"] for record in of_source)}, once)
+        counts: Counter[str] = Counter()
+        for record in of_source:
+            counts[outcome(record)] += record["n"]
+        count(rows, source, now, counts, once)
 
 
 def note_names(rows: Rows, source: str, now: float, names: Collection[Where]) -> None:

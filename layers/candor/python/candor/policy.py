@@ -45,6 +45,8 @@ class IdentifierRule:
     never: tuple[re.Pattern[str], ...]
     sources: tuple[str, ...]
     purposes: frozenset[str]
+    retention: str = ""
+    """The class that says how long it stays, unseen, when nothing is kept under it."""
     region: str | None = None
     """Whose phone numbers those without a country's code are; `none`: nobody's."""
     needs_proof: bool = False
@@ -138,6 +140,7 @@ class Policy:
                     tuple(re.compile(text, re.IGNORECASE) for text in (*never_any, *rule["never"])),
                     tuple(rule["from"]),
                     frozenset(rule["purposes"]),
+                    rule["retention"],
                     rule["region"],
                     rule["needs_proof"],
                 )

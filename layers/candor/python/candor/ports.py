@@ -185,6 +185,12 @@ class Objects(Protocol):
     def remove(self, key: str, etag: str) -> None:
         """Delete exactly this content; what overwrote it meanwhile stays."""
 
+    def lifecycle(self) -> dict[str, int]:
+        """Days after their making that objects end by themselves, by prefix, as it was set."""
+
+    def set_lifecycle(self, days: Mapping[str, int]) -> None:
+        """Rules that are not Candor's stay."""
+
 
 class Signer(Protocol):
     """An asymmetric KMS key, ECC_NIST_P256."""
@@ -205,6 +211,13 @@ class Workflow(Protocol):
         """Starting a name twice is starting it once."""
 
     def state(self, name: str) -> Literal["running", "succeeded", "failed", "absent"]: ...
+
+
+class Sweeper(Protocol):
+    """The function that sweeps."""
+
+    def wake(self) -> None:
+        """Let it run once more, soon."""
 
 
 class Clock(Protocol):

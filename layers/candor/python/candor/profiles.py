@@ -36,7 +36,9 @@ class Member:
     salt: bytes | None
     node: Row
     value: str
-    traits: dict[str, list[Any]]
+    traits: traits.Facts
+    """Those that have not ended."""
+    ends: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -61,8 +63,6 @@ class View:
             for name, fact in member.traits.items():
                 attribute = policy.traits.get(name)
                 if attribute is None:  # named once, and no longer
-                    continue
-                if self._ends(fact[1], attribute.retention) <= self.world.clock():
                     continue
                 if self._may(name, attribute.purposes, fact[3] or member.idkey):
                     mine[name] = fact
@@ -277,9 +277,6 @@ class View:
             self._strangers[idkey] = row["signals"] if row else {}
         return self._strangers[idkey]
 
-    def _ends(self, at_ms: int, class_: str) -> int:
-        return self.world.policy.due(self.world.policy.retention[class_], at_ms / 1000)
-
     def _verbose(self, name: str, fact: list[Any]) -> Json:
         attribute = self.world.policy.traits[name]
         return {
@@ -287,7 +284,11 @@ class View:
             "time": fact[1],
             "source": fact[2],
             "purposes": sorted(attribute.purposes),
-            "expires": self._ends(fact[1], attribute.retention),
+            "expires": max(
+                member.ends[name]
+                for member in self.members.values()
+                if member.traits.get(name) == fact
+            ),
             **self._accuracy(fact, attribute),
         }
 
@@ -361,8 +362,15 @@ def _members(world: World, profile: Profile) -> dict[str, Member]:
             continue
         opened = world.vault.open(state.salt, row["data"], row["pk"])
         if opened is not None:
+            ends = traits.ends_at_read(world.policy, opened)
             members[idkey] = Member(
-                idkey, type_, state.salt, node, opened["value"], opened["traits"]
+                idkey,
+                type_,
+                state.salt,
+                node,
+                opened["value"],
+                traits.living(opened["traits"], ends, world.clock()),
+                ends,
             )
     return members
 

@@ -6,18 +6,17 @@ Bounded and resumable: each run goes on where the last one stopped, for as long 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from candor import archive, erasure, holds, requests, withdrawal
+from candor import archive, erasure, holds, renewal, requests, rounds, transit, withdrawal
 from candor.errors import Clash
-from candor.identity import bury, node_key
-from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update, Workflow, Write
+from candor.ports import Conflict, Row, Workflow
 from candor.requests import WAITING, Erasure
 from candor.world import World
 
-PLACE = Key("keys", "S#sweep")
 RUNS = 3
 """How often a request that ended partial is begun again without anybody asking."""
-WITHDRAWING = 120
-"""Seconds of a run that what was withdrawn may take: it is hidden already, and keys end in time."""
+A_WHILE = 90
+"""Seconds of a run that each may have of what was withdrawn and what is renewed, so that the round
+has its time."""
 GRACE = 3600
 """Seconds a request may be pending before it counts as stuck."""
 
@@ -27,11 +26,13 @@ class Swept:
     """How much of what was done."""
 
     identifiers: int = 0
+    traits: int = 0
     keys: int = 0
     objects: int = 0
     requests: int = 0
     withdrawn_events: int = 0
     withdrawn_traits: int = 0
+    renewed: int = 0
 
     def counts(self) -> dict[str, int]:
         return asdict(self)
@@ -42,42 +43,20 @@ def sweep(work: Erasure, world: World, workflow: Workflow, more: Callable[[], bo
     swept = Swept()
     _restart_requests(work, workflow, swept)
     swept.objects = archive.expire(work.objects, work.clock())
-    began = work.clock()
-    gone = withdrawal.carry_out(world, lambda: more() and work.clock() < began + WITHDRAWING)
+    archive.end_by_age(work.objects, work.policy.retention)
+    gone = withdrawal.carry_out(world, _for_a_while(work, more))
     swept.withdrawn_events, swept.withdrawn_traits = gone.events, gone.traits
-    rows = work.rows
-    place = rows.get([PLACE]).get(PLACE)
-    after = Key("keys", place["after"]) if place else None
-    for row in rows.scan("keys", after=after, expired=True):
-        if not more():
-            if after:
-                rows.update(Update(PLACE, set={"after": after.pk}))
-            return swept
-        after = Key("keys", row["pk"])
-        if "#" not in row["pk"]:
-            _sweep_identifier(work, row, swept)
-        elif row.get("due", work.clock()) < work.clock():
-            rows.delete([Key("keys", row["pk"])])
-            swept.keys += 1
-    rows.delete([PLACE])
+    swept.renewed = renewal.go_on(world, _for_a_while(work, more))
+    swept.keys = transit.destroy(work.rows, work.clock())
+    ended = rounds.go_on(world, more)
+    swept.identifiers, swept.traits = ended.identifiers, ended.traits
+    swept.keys += ended.keys
     return swept
 
 
-def _sweep_identifier(work: Erasure, row: Row, swept: Swept) -> None:
-    """Remove an identifier that has ended, and the key of one that has no node."""
-    idkey = row["pk"]
-    try:
-        found = bury(work.rows, idkey, work.clock())
-        swept.identifiers += found == "buried"
-        if found in ("absent", "buried") and "mode" not in row:
-            unused = Check(node_key(idkey), when={"pk": ABSENT})
-            gone: Write = Delete(Key("keys", idkey), when={"mode": ABSENT})
-            if "objections" in row:  # they hold for who comes again
-                gone = Update(Key("keys", idkey), remove=("salt",), when={"mode": ABSENT})
-            work.rows.commit(unused, gone)
-            swept.keys += "salt" in row
-    except Conflict:
-        return  # it is in use
+def _for_a_while(work: Erasure, more: Callable[[], bool]) -> Callable[[], bool]:
+    until = work.clock() + A_WHILE
+    return lambda: more() and work.clock() < until
 
 
 def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:

@@ -16,6 +16,8 @@ MOST_BYTES = 1_048_576
 """Of an SQS message."""
 LIFE_SECONDS = 4 * 86_400 + 2 * HOUR
 """From the start of the hour: the DLQ's four days, the hour itself, and one to spare."""
+DUE_HOURS = 72
+"""How long a key whose time is over is looked for."""
 
 
 class Transit:
@@ -60,6 +62,15 @@ class Transit:
                 return None
             salt = self._keys[hour] = row["salt"]
         return self._vault.open(salt, envelope, f"transit/{hour}")
+
+
+def destroy(rows: Rows, now: float) -> int:
+    """Destroy the keys whose time is over; how many. Of hours before DUE_HOURS DynamoDB has."""
+    last = int((now - LIFE_SECONDS) // HOUR) * HOUR
+    ended = rows.get([_key(last - n * HOUR) for n in range(DUE_HOURS)], expired=True)
+    for key in ended:
+        rows.delete([key])
+    return len(ended)
 
 
 def _key(hour: int) -> Key:

@@ -478,6 +478,8 @@ class _Unification:
                 named = self.policy.traits.get(name)  # a policy may change while events wait
                 if not named or not self._may_keep(event, named.purposes):
                     event.also.append(("trait_dropped", "no_consent" if named else "not_in_policy"))
+                elif self._is_over(named, event.sent["at"]):
+                    event.also.append(("trait_dropped", "expired"))
                 else:
                     fact = traits.Fact(
                         name,
@@ -493,6 +495,11 @@ class _Unification:
             # An event that remains has ensured its home.
             salts = {home: self.graph.keys[home].salt or b"" for home in facts}
             self._insist(lambda: traits.write(self.world, salts, facts), [])
+
+    def _is_over(self, named: Attribute, at: int) -> bool:
+        """Whether the time is over for what was said then."""
+        days = self.policy.retention[named.retention]
+        return self.policy.due(days, at / 1000) <= self.graph.now
 
     def _write_bundles(self) -> None:
         """All valid events of a home, class and day name the bundle; those allowed are in it.

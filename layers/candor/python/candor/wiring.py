@@ -14,6 +14,7 @@ from candor.requests import Erasure
 from candor.sealing import Vault
 from candor.stores.clients import client
 from candor.stores.dynamo import DynamoRows
+from candor.stores.functions import LambdaSweeper
 from candor.stores.kms import KmsSigner
 from candor.stores.s3 import S3Objects
 from candor.stores.secrets import load_hmac, load_masters
@@ -117,6 +118,10 @@ class Wiring:
     @cached_property
     def bulk(self) -> StepFunctionsWorkflow:
         return StepFunctionsWorkflow(client("stepfunctions"), self._environ["BULK_MACHINE_ARN"])
+
+    @cached_property
+    def sweeper(self) -> LambdaSweeper:
+        return LambdaSweeper(client("lambda"), self._environ["SWEEP_FUNCTION"])
 
     @cached_property
     def erasure(self) -> Erasure:

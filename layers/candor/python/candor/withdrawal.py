@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from candor import bundles, keyring
+from candor import bundles, keyring, traits
 from candor.consent import choose, forbids, is_restricted, register_of, verdict
 from candor.identity import ERASING, node_key, profile_key, profile_of, traits_key
 from candor.policy import Attribute, Policy
@@ -150,12 +150,12 @@ def _traits(work: _Work, idkey: str, salt: bytes) -> None:
         for name, fact in opened["traits"].items()
         if work.keeps(world.policy.traits.get(name), fact[3] or idkey)
     }
-    if gone := len(opened["traits"]) - len(kept):
-        version = row["version"]
-        data = world.vault.seal(salt, opened | {"traits": kept}, key.pk)
-        changed = {"data": data, "version": version + 1}
-        world.rows.update(Update(key, set=changed, when={"version": version}))
-        work.deleted.traits += gone
+    gone = {name: fact for name, fact in opened["traits"].items() if name not in kept}
+    if gone:
+        until = traits.ends(world.policy, opened)
+        change = traits.sealed(world, salt, row, opened | {"traits": kept}, until)
+        world.rows.commit(change, *traits.counted(world, "withdrawn_traits", gone))
+        work.deleted.traits += len(gone)
 
 
 def _events(work: _Work, idkey: str, salt: bytes, more: Callable[[], bool]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DELETE_CHUNK = 1000
+OURS = "candor "
+"""How the lifecycle rules begin that are Candor's."""
 
 
 class S3Objects:
@@ -96,6 +98,39 @@ class S3Objects:
                 raise StoreError("DeleteObjects", min(defects))
             if codes:
                 raise Unavailable(f"DeleteObjects: {min(codes)}")
+
+    def lifecycle(self) -> dict[str, int]:
+        return {
+            rule["Filter"]["Prefix"]: rule["Expiration"]["Days"]
+            for rule in self._rules()
+            if rule.get("ID", "").startswith(OURS)
+        }
+
+    def set_lifecycle(self, days: Mapping[str, int]) -> None:
+        rules = [rule for rule in self._rules() if not rule.get("ID", "").startswith(OURS)]
+        rules += [
+            {
+                "ID": f"{OURS}{prefix}",
+                "Status": "Enabled",
+                "Filter": {"Prefix": prefix},
+                "Expiration": {"Days": count},
+            }
+            for prefix, count in sorted(days.items())
+        ]
+        with errors_translated():
+            self._client.put_bucket_lifecycle_configuration(
+                Bucket=self._bucket, LifecycleConfiguration={"Rules": rules}
+            )
+
+    def _rules(self) -> Any:
+        with errors_translated():
+            try:
+                answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
+            except ClientError as error:
+                if code_of(error) == "NoSuchLifecycleConfiguration":
+                    return []
+                raise
+        return answer["Rules"]
 
     def remove(self, key: str, etag: str) -> None:
         with errors_translated():
