@@ -14,7 +14,7 @@ from candor.identifiers import Identifier
 from candor.ports import Key, Row
 from tests.worlds import CRM, SHIPPED, WEB, Shop, order, policy, says, sent
 
-ANN = "user_id:42"
+ANN, PHONE = "user_id:42", "anonymous_id:a1"
 MINUTE = 60
 
 
@@ -142,6 +142,33 @@ def test_it_survives_a_merge_and_a_split() -> None:
         assert shop.state(who, "marketing") == "denied"
         told = [one["purpose"] for one in shop.view(who, "privacy_rights").consent_records()]
         assert MINOR in told
+
+
+def test_what_a_part_took_along_is_told_as_what_it_is() -> None:
+    shop = Shop()
+    shop.send(CRM, order("o", userId="42", anonymousId="a1"))
+    shop.choose(ANN, {}, ago=MINUTE, minor=True)
+    shop.choose(ANN, {}, minor=False)
+    separation.separate(shop.world, shop.id(ANN), shop.id(PHONE), "staff", "why")
+
+    told = history.explained(shop.view(PHONE, "privacy_rights"), "analytics", shop.clock())
+
+    minor, of_age = (one["said"] for one in told["data"])
+    assert minor.startswith("Said to be a minor on ")
+    assert of_age.startswith("Said to be of age on ")
+    assert "this part took it along" in of_age
+
+
+def test_a_guardians_later_grant_is_told_as_theirs() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": False}, ago=MINUTE)
+    shop.choose(ANN, {"marketing": True}, guardian=True)
+
+    told = history.explained(shop.view(ANN, "privacy_rights"), "marketing", shop.clock())
+
+    denial, grant = (one["because"] for one in told["data"])
+    assert denial == "A guardian's grant of 2026-09-21 came later."
+    assert grant == "It decides for the person."
 
 
 RECORDS = st.lists(
