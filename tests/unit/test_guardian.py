@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candor import bodies, consents, history, registers, separation
-from candor.consent import MINOR, by_guardian, fold_choices, register_of, verdict
+from candor.consent import MINOR, by_guardian, fold_choices, forbids, register_of, verdict
 from candor.credentials import Source
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
@@ -81,6 +81,8 @@ def test_what_rests_on_no_consent_goes_on() -> None:
     assert verdict(OBJECTING, "service", {MINOR: [60, 0]}, {}).allowed
     assert verdict(OBJECTING, "marketing", {MINOR: [60, 0]}, {}).allowed
     assert not verdict(OBJECTING, "analytics", {MINOR: [60, 0]}, {"analytics": [60, 1]}).allowed
+    assert not forbids(OBJECTING, {MINOR: [60, 0]}, "marketing")
+    assert forbids(OBJECTING, {MINOR: [60, 0]}, "analytics")
 
 
 @pytest.mark.parametrize("said", [{"guardian": True}, {"minor": False}])
