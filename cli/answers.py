@@ -127,12 +127,16 @@ class Done(BaseModel):
 
 
 class Uncounted(BaseModel):
-    """What of a choice does not count: of `purposes`, or of the word `name` of a signal."""
+    """What of a choice does not count: of `purposes`, where `(minor)` is that somebody is of age,
+    or of the word `name` of a signal."""
 
     code: Literal[
         "device_required",
+        "evidence_required",
         "grant_by_denial",
+        "guardian_of_an_adult",
         "not_a_choice",
+        "proof_required",
         "bad_consent",
         "bad_consent_string",
         "unknown_consent_category",

@@ -288,6 +288,20 @@ def _too_much(shop: Shop, profile: Row, living: Row) -> Iterator[str]:
             yield "a profile holds who is to be apart"
 
 
+def permissions(shop: Shop) -> set[tuple[str, str]]:
+    """Identifiers with each purpose that what came with them may be used for, by the registers."""
+    rows = shop.rows.held(GRAPH)
+    nodes = {row["pk"][2:]: row["signals"] for row in rows if row["sk"] == "NODE"}
+    return {
+        (idkey, purpose)
+        for row in rows
+        if row["sk"] == "PROFILE"
+        for idkey in row["members"]
+        for purpose in shop.policy.purposes
+        if verdict(shop.policy, purpose, row["choices"], nodes[idkey]).allowed
+    }
+
+
 def unproven(shop: Shop) -> list[str]:
     """Where a consent register is not what the records of its profile give: folded here anew, so
     that it is held against the code and not against itself. A sound world answers []."""
@@ -307,8 +321,9 @@ def unproven(shop: Shop) -> list[str]:
                 if row["binds"] == "device":
                     said[row["purpose"]] = [row["at"] // 60 * 60, int(row["granted"])]
                 else:
-                    times = chosen.setdefault(row["purpose"], [0, 0])
-                    times[row["granted"]] = max(times[row["granted"]], row["at"] or 1)
+                    for name, granted in _chosen(row):
+                        times = chosen.setdefault(name, [0, 0])
+                        times[granted] = max(times[granted], row["at"] or 1)
             held = nodes[idkey]["signals"]
             # A denial that is said again has a later time than its record.
             again = {p for p in held.keys() & said if not (held[p][1] or said[p][1])}
@@ -322,25 +337,58 @@ def unproven(shop: Shop) -> list[str]:
     return wrong
 
 
+def _chosen(row: Row) -> list[tuple[str, bool]]:
+    """What a choice grants and denies: a guardian grants apart, and tells of a minor by it."""
+    if row.get("guardian"):
+        return [(f"guardian:{row['purpose']}", True), ("(minor)", False)]
+    return [(row["purpose"], row["granted"])]
+
+
 def _misexplained(
     shop: Shop, profile: Row, nodes: dict[str, Row], told: dict[str, list[Row]]
 ) -> list[str]:
-    """Where the records explain what holds now otherwise than the registers decide it."""
+    """Where what holds now is decided by the registers, or explained by the records, otherwise than
+    the rules have it; or nothing is said to decide."""
     first = {idkey: nodes[idkey]["first"] for idkey in profile["members"]}
     records = [(idkey, row) for idkey in first for row in told[idkey]]
-    now, choices, wrong = int(shop.clock()), profile["choices"], []
-    for purpose in shop.policy.purposes:
+    choices = [row for _, row in records if row["binds"] == "profile"]
+    now, wrong = int(shop.clock()), []
+    for purpose, rule in shop.policy.purposes.items():
         account = history.account(shop.policy, purpose, now, records, first)
         for idkey, found in account.identifiers.items():
-            held = verdict(shop.policy, purpose, choices, nodes[idkey]["signals"])
-            if found.allowed != held.allowed:
-                wrong.append(f"{purpose} is explained as {found}")
-        stands = [row for _, row, why in account.records if not why]
-        if any(row["purpose"] in choices for _, row in records if row["purpose"] == purpose):
-            basis = shop.policy.purposes[purpose].basis
-            if not stands and basis == "consent":
-                wrong.append(f"nothing decides on {purpose}")
+            held = verdict(shop.policy, purpose, profile["choices"], nodes[idkey]["signals"])
+            signals = [row for row in told[idkey] if row["binds"] == "device"]
+            if not _may(rule.basis, purpose, choices, signals) == found.allowed == held.allowed:
+                wrong.append(f"{purpose} is decided as {held}, and explained as {found}")
+        decides = any(not why for *_, why in account.records)
+        about = any(row["purpose"] == purpose for row in choices)
+        if about and not decides and rule.basis == "consent":
+            wrong.append(f"nothing decides on {purpose}")
     return wrong
+
+
+def _may(basis: str, purpose: str, choices: list[Row], signals: list[Row]) -> bool:
+    """Whether data of a device may be used, as docs/consent.md has it."""
+
+    def last(name: str, granted: bool) -> int:
+        times = (row["at"] or 1 for row in choices if (name, granted) in _chosen(row))
+        return max(times, default=0)
+
+    if basis in ("contract", "legal_obligation"):
+        return True
+    marked, of_age = last("(minor)", False), last("(minor)", True)
+    minor = 0 < marked >= of_age
+    denied, granted = last(purpose, False), last(f"guardian:{purpose}" if minor else purpose, True)
+    if marked and granted < of_age:
+        granted = 0  # a guardian's, now of age; or what was granted as a child
+    if denied and denied >= granted:
+        return False
+    if basis == "legitimate_interest":
+        return True
+    said = [(row["at"] // 60, not row["granted"]) for row in signals if row["purpose"] == purpose]
+    if (minor and not granted) or (said and max(said)[1]):
+        return False
+    return bool(granted or said)
 
 
 class Recording:

@@ -1,20 +1,24 @@
 """Minors: only what a guardian granted counts, until they are of age."""
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candor import bodies, consents, history, registers, separation
-from candor.consent import MINOR, by_guardian, fold_choices, register_of, verdict
+from candor.consent import MINOR, by_guardian, fold_choices, forbids, register_of, verdict
+from candor.credentials import Source
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
 from candor.ports import Key, Row
-from tests.worlds import CRM, SHIPPED, WEB, Shop, order, policy, says, sent
+from tests.worlds import CRM, SHIPPED, WEB, Shop, order, permissions, policy, says, sent, unproven
 
-ANN = "user_id:42"
+ANN, PHONE = "user_id:42", "anonymous_id:a1"
+OBJECTING = policy(lambda p: p["purposes"]["marketing"].update(basis="legitimate_interest"))
 MINUTE = 60
 
 
@@ -71,13 +75,14 @@ def test_a_minors_device_grants_nothing_and_nothing_of_it_is_kept() -> None:
 
 
 def test_what_rests_on_no_consent_goes_on() -> None:
-    rules = policy(lambda p: p["purposes"]["marketing"].update(basis="legitimate_interest"))
-    shop = Shop(rules)
+    shop = Shop(OBJECTING)
     shop.choose(ANN, {}, minor=True)
 
-    assert verdict(rules, "service", {MINOR: [60, 0]}, {}).allowed
-    assert verdict(rules, "marketing", {MINOR: [60, 0]}, {}).allowed
-    assert not verdict(rules, "analytics", {MINOR: [60, 0]}, {"analytics": [60, 1]}).allowed
+    assert verdict(OBJECTING, "service", {MINOR: [60, 0]}, {}).allowed
+    assert verdict(OBJECTING, "marketing", {MINOR: [60, 0]}, {}).allowed
+    assert not verdict(OBJECTING, "analytics", {MINOR: [60, 0]}, {"analytics": [60, 1]}).allowed
+    assert not forbids(OBJECTING, {MINOR: [60, 0]}, "marketing")
+    assert forbids(OBJECTING, {MINOR: [60, 0]}, "analytics")
 
 
 @pytest.mark.parametrize("said", [{"guardian": True}, {"minor": False}])
@@ -103,6 +108,44 @@ def test_a_child_who_is_logged_in_is_no_guardian(said: dict[str, bool]) -> None:
 
     assert refused.value.code == "proof_required"
     assert state(shop) == "denied"
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "code"),
+    [
+        (CRM, {"guardian": True, "minor": False}, "guardian_of_an_adult"),
+        (WEB, {"guardian": True}, "proof_required"),
+        (WEB, {"minor": False}, "proof_required"),
+        (WEB, {"minor": True}, "device_required"),
+    ],
+)
+def test_a_denial_is_not_lost_for_what_beside_it_does_not_count(
+    source: Source, said: dict[str, bool], code: str
+) -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": True, "analytics": True}, ago=MINUTE)
+    marked = said == {"minor": True}
+    denied = {} if marked else {"marketing": False}
+
+    (note,) = shop.choose(ANN, {"profiling": True} | denied, source, **said)  # type: ignore[arg-type]
+
+    assert note["code"] == code
+    assert "profiling" in note["purposes"]
+    assert state(shop) == "denied"
+    assert shop.state(ANN, "analytics") == ("denied" if marked else "granted")
+    assert shop.state(ANN, "profiling") != "granted"
+    assert unproven(shop) == []
+
+
+def test_who_speaks_as_a_guardian_does_not_say_that_they_are_of_age() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"analytics": True}, ago=MINUTE)
+
+    with pytest.raises(Refused) as refused:
+        shop.choose(ANN, {}, guardian=True, minor=False)
+
+    assert refused.value.code == "guardian_of_an_adult"
+    assert shop.state(ANN, "analytics") == "granted"
 
 
 def test_that_somebody_is_of_age_brings_nobody_back_who_was_erased() -> None:
@@ -142,6 +185,63 @@ def test_it_survives_a_merge_and_a_split() -> None:
         assert shop.state(who, "marketing") == "denied"
         told = [one["purpose"] for one in shop.view(who, "privacy_rights").consent_records()]
         assert MINOR in told
+
+
+def test_what_a_part_took_along_is_told_as_what_it_is() -> None:
+    shop = Shop()
+    shop.send(CRM, order("o", userId="42", anonymousId="a1"))
+    shop.choose(ANN, {}, ago=MINUTE, minor=True)
+    shop.choose(ANN, {}, minor=False)
+    separation.separate(shop.world, shop.id(ANN), shop.id(PHONE), "staff", "why")
+
+    told = history.explained(shop.view(PHONE, "privacy_rights"), "analytics", shop.clock())
+
+    minor, of_age = (one["said"] for one in told["data"])
+    assert minor.startswith("Said to be a minor on ")
+    assert of_age.startswith("Said to be of age on ")
+    assert "this part took it along" in of_age
+
+
+def test_a_guardians_later_grant_is_told_as_theirs() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": False}, ago=MINUTE)
+    shop.choose(ANN, {"marketing": True}, guardian=True)
+
+    told = history.explained(shop.view(ANN, "privacy_rights"), "marketing", shop.clock())
+
+    denial, grant = (one["because"] for one in told["data"])
+    assert denial == "A guardian's grant of 2026-09-21 came later."
+    assert grant == "It decides for the person."
+
+
+SAID = st.fixed_dictionaries(
+    {
+        "who": st.sampled_from([ANN, PHONE, (ANN, PHONE)]),
+        "purposes": st.dictionaries(st.sampled_from(["analytics", "marketing"]), st.booleans()),
+        "source": st.sampled_from([WEB, CRM, CRM, CRM]),
+        "ago": st.sampled_from([0, 10, 60]),
+        "guardian": st.booleans(),
+        "minor": st.none() | st.booleans(),
+    }
+)
+
+
+@settings(max_examples=min(settings().max_examples * 8, 4000))
+@given(st.lists(SAID, min_size=2, max_size=8), st.booleans())
+def test_whatever_is_said_of_a_minor_is_decided_by_the_rules_and_explained(
+    told: list[dict[str, Any]], parted: bool
+) -> None:
+    shop = Shop(OBJECTING)
+    shop.send(CRM, order("o", userId="42", anonymousId="a1"))
+    for one in told:
+        with suppress(Refused):
+            shop.choose(**one)
+    assert unproven(shop) == []
+    if parted:
+        before = permissions(shop)
+        separation.separate(shop.world, shop.id(ANN), shop.id(PHONE), "staff", "why")
+        assert unproven(shop) == []
+        assert permissions(shop) <= before
 
 
 RECORDS = st.lists(

@@ -1,8 +1,11 @@
 """The graph against a model of its rules, whatever happens in whatever order, with crashes."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -15,7 +18,19 @@ from candor.identity import MOST_MEMBERS
 from tests.fakes import FakeClock, FakeRows
 from tests.identity_model import Model
 from tests.recorder import Recorder
-from tests.worlds import CRM, NOW, WEB, Json, Shop, broken_rules, policy, says, sent, unproven
+from tests.worlds import (
+    CRM,
+    NOW,
+    WEB,
+    Json,
+    Shop,
+    broken_rules,
+    permissions,
+    policy,
+    says,
+    sent,
+    unproven,
+)
 
 NAMES = [
     *(f"user_id:u{n}" for n in range(3)),
@@ -25,10 +40,18 @@ NAMES = [
     "device_id:d0",
 ]
 
+LOGGED_IN = replace(WEB, trust="verified")
 AGO = st.sampled_from([0, 30, 90, 600, 3600, NOW - 1.5, NOW])
 """Seconds since somebody said something; the last ones are of devices whose clock is dead."""
+SIGNALS = st.dictionaries(
+    st.sampled_from(["analytics", "marketing", "advertising", "personalization", "functional"]),
+    st.booleans(),
+    max_size=3,
+)
 CHOICES = st.dictionaries(
-    st.sampled_from(["analytics", "marketing", "sale_share"]), st.booleans(), max_size=3
+    st.sampled_from(["analytics", "marketing", "sale_share", "personalization", "service"]),
+    st.booleans(),
+    max_size=3,
 )
 
 
@@ -37,7 +60,8 @@ class Crash(Exception):
 
 
 def tight(compiled: Json) -> None:
-    """Limits that bind soon."""
+    """Limits that bind soon, and purposes on each kind of legal basis."""
+    compiled["purposes"]["personalization"]["basis"] = "legitimate_interest"
     for type_, limit in (("email", 2), ("anonymous_id", 2), ("device_id", 1)):
         compiled["identifiers"][type_]["limit"] = limit
     for type_, most in (("phone", 1), ("anonymous_id", 3)):
@@ -84,6 +108,12 @@ class Identity(RuleBasedStateMachine):
                 self.shop.rows.tap = None
         work()
 
+    def splitting(self, work: Callable[[], Any], place: int | None) -> None:
+        """No part of a person may be used for what the person might not."""
+        before = permissions(self.shop)
+        self.crashing(work, place)
+        assert permissions(self.shop) <= before
+
     def deliver(
         self, message: Json, trust: str, who: list[str], place: int | None, **consent: bool
     ) -> None:
@@ -99,7 +129,7 @@ class Identity(RuleBasedStateMachine):
         place=st.none() | st.integers(0, 60),
         later=st.booleans(),
         ago=AGO,
-        said=CHOICES,
+        said=SIGNALS,
         gpc=st.booleans(),
     )
     def an_event_arrives(
@@ -129,13 +159,15 @@ class Identity(RuleBasedStateMachine):
         return any(not (granted and unproven) for granted in said.values())
 
     @rule(
-        source=st.sampled_from([WEB, CRM]),
+        source=st.sampled_from([WEB, LOGGED_IN, CRM, CRM]),
         who=st.lists(
             st.sampled_from(NAMES), min_size=1, max_size=3, unique_by=lambda one: one.split(":")[0]
         ),
         ago=AGO,
-        chosen=CHOICES.filter(bool),
+        chosen=CHOICES,
         mechanism=st.sampled_from(["preference_center", "gpc"]),
+        guardian=st.booleans(),
+        minor=st.none() | st.booleans(),
         place=st.none() | st.integers(0, 40),
     )
     def a_person_chooses(
@@ -145,19 +177,32 @@ class Identity(RuleBasedStateMachine):
         ago: float,
         chosen: dict[str, bool],
         mechanism: Mechanism,
+        guardian: bool,
+        minor: bool | None,
         place: int | None,
     ) -> None:
-        try:
+        denied = not all(chosen.values()) or minor is True
+        granted = any(chosen.values()) or minor is False
+        if guardian or minor is False:  # only a server says so, of a person, and not both
+            named = any(map(self.model.known, who))
+            granted &= source.trust == "server" and named and not (guardian and minor is False)
+        granted &= mechanism != "gpc" and self.is_heard(source, who, {"any": True})
+        # A denial is never lost for a grant beside it that does not count.
+        with nullcontext() if granted or denied else pytest.raises(Refused):
             self.crashing(
-                lambda: self.shop.choose(tuple(who), chosen, source, ago=ago, mechanism=mechanism),
+                lambda: self.shop.choose(
+                    tuple(who),
+                    chosen,
+                    source,
+                    ago=ago,
+                    mechanism=mechanism,
+                    guardian=guardian,
+                    minor=minor,
+                ),
                 place,
             )
-        except Refused:
-            return
-        grants = mechanism != "gpc" and self.is_heard(source, who, {"any": True})
-        granted = grants and any(chosen.values())
-        denied = not all(chosen.values())
-        self.model.choice(source.trust, who, granted=granted, denied=denied)
+        if granted or denied:
+            self.model.choice(source.trust, who, granted=granted, denied=denied)
 
     @rule(previous=st.sampled_from(NAMES[:3] + NAMES[7:10]), user=st.sampled_from(NAMES[:3]))
     def an_alias_arrives(self, previous: str, user: str) -> None:
@@ -190,7 +235,7 @@ class Identity(RuleBasedStateMachine):
         if one == other:
             return
         a, b = self.shop.id(one), self.shop.id(other)
-        self.crashing(lambda: separation.separate(self.shop.world, a, b, "staff", "why"), place)
+        self.splitting(lambda: separation.separate(self.shop.world, a, b, "staff", "why"), place)
         self.model.separate(one, other)
 
     @precondition(lambda self: self.model.apart)
@@ -205,7 +250,7 @@ class Identity(RuleBasedStateMachine):
     def a_person_quarantines_one(self, who: str, place: int | None) -> None:
         if self.model.person(who):
             one = self.shop.id(who)
-            self.crashing(lambda: separation.quarantine(self.shop.world, one, "staff", {}), place)
+            self.splitting(lambda: separation.quarantine(self.shop.world, one, "staff", {}), place)
             self.model.quarantine(who)
 
     @precondition(lambda self: self.model.shared)

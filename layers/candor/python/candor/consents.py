@@ -37,6 +37,7 @@ from candor.identity import (
     node_key,
     profile_key,
 )
+from candor.policy import Policy
 from candor.ports import ABSENT, PRESENT, Conflict, Key, Row, Update
 from candor.world import World
 
@@ -125,17 +126,11 @@ def choose(world: World, choice: Choice) -> list[Note]:
         raise Refused("no_identifier", "Name the person by `userId` or `anonymousId`.")
     made = claim(choice.ids, choice.trust, world.policy)
     proven = choice.trust != "client"
-    # A proof shows that the person is logged in, and a child is: it makes no guardian of them.
-    by_server = choice.trust == "server" and made.person
-    if choice.guardian and not choice.evidence:
-        raise Refused("evidence_required", "Say in `evidence` how the guardian was verified.")
-    if not by_server and (choice.guardian or choice.minor is False):
-        text = "Only a server may say so, of somebody whom it names by more than a device."
-        raise Refused("proof_required", f"A guardian's choice, or that somebody is of age: {text}")
-    choice, notes = _counting(world, choice, made)
-    granting = any(choice.purposes.values())  # that somebody is of age is no grant
     if choice.minor is not None:
         choice = replace(choice, purposes={**choice.purposes, MINOR: not choice.minor})
+    choice, notes = _counting(world.policy, choice, made)
+    # That somebody is of age brings nobody back.
+    granting = any(granted for name, granted in choice.purposes.items() if name != MINOR)
     keys = [one.key for one in made.ids]
     pairs = [(made.home.key, key) for key in keys if key != made.home.key]
     graph = Graph(world)
@@ -166,15 +161,9 @@ def _deny_the_rest(graph: Graph, choice: Choice, ids: list[Identifier]) -> None:
                 _bind_profile(graph, one, choice, denied)
 
 
-def _counting(world: World, choice: Choice, made: Claim) -> tuple[Choice, list[Note]]:
+def _counting(policy: Policy, choice: Choice, made: Claim) -> tuple[Choice, list[Note]]:
     """What of a choice can count, and what of the rest is to be told."""
-    device_only = choice.trust == "client" and world.policy.identifiers[made.device.type].known
-    refused = None
-    if choice.mechanism in DENYING:
-        refused = Refused("grant_by_denial", f"`{choice.mechanism}` only ever denies.")
-    elif device_only:
-        text = "From this source a grant counts for a device: send its `anonymousId`."
-        refused = Refused("device_required", text)
+    refused = _refused(policy, choice, made)
     grants = sorted(purpose for purpose, granted in choice.purposes.items() if granted)
     notes = []
     if refused and grants:
@@ -183,11 +172,31 @@ def _counting(world: World, choice: Choice, made: Claim) -> tuple[Choice, list[N
             raise refused
         choice = replace(choice, purposes=kept)
         notes.append(_note(refused.code, grants, refused.message))
-    idle = [p for p in choice.purposes if world.policy.purposes[p].basis in UNDENIABLE]
+    idle = [p for p in choice.purposes if p != MINOR and policy.purposes[p].basis in UNDENIABLE]
     if denied := sorted(purpose for purpose in idle if not choice.purposes[purpose]):
         text = "It is on record, and changes nothing: what these rest on is nobody's choice."
         notes.append(_note("not_a_choice", denied, text))
     return choice, notes
+
+
+def _refused(policy: Policy, choice: Choice, made: Claim) -> Refused | None:
+    """Why nothing counts that a choice grants, where nothing does."""
+    of_age = choice.minor is False
+    if choice.guardian and of_age:
+        text = "A guardian chooses for a minor. Say that somebody is of age without `guardian`."
+        return Refused("guardian_of_an_adult", text)
+    if choice.guardian and not choice.evidence:
+        return Refused("evidence_required", "Say in `evidence` how the guardian was verified.")
+    # A proof shows that the person is logged in, and a child is: it makes no guardian of them.
+    if (choice.guardian or of_age) and not (choice.trust == "server" and made.person):
+        text = "Only a server may say so, of somebody whom it names by more than a device."
+        return Refused("proof_required", f"A guardian's choice, or that somebody is of age: {text}")
+    if choice.mechanism in DENYING:
+        return Refused("grant_by_denial", f"`{choice.mechanism}` only ever denies.")
+    if choice.trust == "client" and policy.identifiers[made.device.type].known:
+        text = "From this source a grant counts for a device: send its `anonymousId`."
+        return Refused("device_required", text)
+    return None
 
 
 def _note(code: str, purposes: list[str], message: str) -> Note:

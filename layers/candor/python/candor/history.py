@@ -20,6 +20,7 @@ from candor.consent import (
     Signals,
     Verdict,
     denies,
+    is_minor,
     is_restricted,
     register_of,
     signal,
@@ -141,7 +142,8 @@ class _Judge:
         if self._would_be({**self._choices, name: without}, {}) != self._person:
             return ""
         if not granted and not self._denied and self._basis not in UNDENIABLE and self._times[1]:
-            return f"The person's grant of {_day(self._times[1])} came later."
+            whose = "A guardian's" if is_minor(self._choices) else "The person's"
+            return f"{whose} grant of {_day(self._times[1])} came later."
         return self._outweighed()
 
     def _signal(self, signals: Signals, row: Row) -> str:
@@ -219,11 +221,11 @@ def sentence(row: Mapping[str, Any]) -> str:
     elif row.get("guardian"):
         word = "Granted by a guardian"
     if row["purpose"] == RESTRICTED:
-        word = "Let be used again" if row["granted"] else "Restricted: to be kept and not used,"
+        word = "Let be used again" if row["granted"] else "Restricted, to be kept and not used,"
     if row["mechanism"] == "split":
-        return f"Denied on {_moment(row['at'])}, {WAYS['split']}; this part took it along."
+        return f"{word} on {_moment(row['at'])}, {WAYS['split']}; this part took it along."
     if row["mechanism"] == "erasure":
-        return f"Denied on {_moment(row['at'])}, {WAYS['erasure']}; it outlives the data."
+        return f"{word} on {_moment(row['at'])}, {WAYS['erasure']}; it outlives the data."
     way = WAYS.get(row["mechanism"], f"by {row['mechanism']}")
     by = f"{way}, from {row['source']} on {_moment(row['at'])} ({TRUSTED[row['trust']]})"
     whom = "the whole person" if row["binds"] == "profile" else "this device and what it sends"
