@@ -397,7 +397,7 @@ class Rebuilt(Read):
 
 
 class Receipt(BaseModel):
-    store: Store
+    store: Store | Annotated[str, Field(pattern="^destination:[a-z][a-z0-9_]*$")]
     found: int
     deleted: int
     left: int

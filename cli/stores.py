@@ -65,11 +65,13 @@ def _store(
 
 
 def _steps(machine: dict[str, Any]) -> Iterator[str]:
-    """Of every task of a state machine, those in parallel branches too."""
+    """Of every task of a state machine, those in parallel branches and maps too."""
     for state in machine["States"].values():
         if state["Type"] == "Task":
-            yield state["Parameters"]["step"]
-        for branch in state.get("Branches", []):
+            parameters = state["Parameters"]
+            yield parameters.get("Payload", parameters)["step"]
+        inner = [state["ItemProcessor"]] if "ItemProcessor" in state else []
+        for branch in state.get("Branches", inner):
             yield from _steps(branch)
 
 

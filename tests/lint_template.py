@@ -20,6 +20,7 @@ TOOLS = Path(sys.executable).parent
 SUBSTITUTED = {
     "EraseFunctionArn": "arn:aws:lambda:eu-central-1:123456789012:function:candor-erase",
     "SettleSeconds": "31",
+    "RetellSeconds": "60",
 }
 
 

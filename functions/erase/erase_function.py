@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from candor import audit, erasure
+from candor import audit, destinations, erasure
 from candor.telemetry import Telemetry
 from candor.wiring import Wiring
 
@@ -15,6 +15,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     work = wiring.erasure
     if step == "plan":
         erasure.fence(work, request)
+    elif step == "destinations":
+        return {"names": destinations.pending(work, erasure.request(work, request))}
+    elif step == "tell":
+        row, signer = erasure.request(work, request), wiring.signer
+        name, token = event["destination"], event["token"]
+        destinations.tell(work, signer, wiring.send, wiring.workflow, row, name, token)
     elif step == "verify":
         return erasure.verify(work, request)
     elif step == "certify":

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from candor import audit, bodies, credentials, erasure
+from candor import audit, bodies, credentials, destinations, erasure
 from candor.credentials import Principal
 from candor.errors import NotFound, Refused
 from candor.telemetry import Telemetry
@@ -73,6 +73,16 @@ def list_requests(request: Request) -> Answer:
     return Answer({"data": [erasure.shown(row) for row in found], "next": None})
 
 
+def take_answer(request: Request) -> Answer:
+    """Take the answer of a destination that was told of an erasure."""
+    status = bodies.parse(bodies.DestinationAnswer, request.json()).status
+    work, callback = wiring.erasure, request.path["callback"]
+    id_, name = destinations.answer(work, wiring.workflow, callback, status)
+    actor, action = f"destination:{name}", f"erasure.{status}"
+    audit.tell(wiring.audit_queue, at=wiring.clock(), actor=actor, action=action, request=id_)
+    return Answer({"success": True})
+
+
 def create_key(request: Request) -> Answer:
     """Issue a write key to a source, or a token to staff; it is shown this once."""
     principal = _principal(request, "keys")
@@ -112,6 +122,7 @@ ROUTES = {
     ("POST", "/privacy/requests"): request_erasure,
     ("GET", "/privacy/requests"): list_requests,
     ("GET", "/privacy/requests/{id}"): show_request,
+    ("POST", "/privacy/callbacks/{callback}"): take_answer,
     ("POST", "/keys"): create_key,
     ("GET", "/keys"): list_keys,
     ("POST", "/keys/{id}/secret"): share_secret,

@@ -136,7 +136,7 @@ class Cloud:
         yield {"Fn::GetAtt": ["SigningKey", "Arn"]}, made_key["KeyMetadata"]["Arn"]
         machine = self.template["Resources"]["ErasureMachine"]["Properties"]
         erase = f"arn:aws:lambda:{REGION}:123456789012:function:erase"
-        substituted = {"EraseFunctionArn": erase, "SettleSeconds": "0"}
+        substituted = {"EraseFunctionArn": erase, "SettleSeconds": "0", "RetellSeconds": "1"}
         assert substituted.keys() == machine["DefinitionSubstitutions"].keys()
         text = (lint_template.ROOT / machine["DefinitionUri"]).read_text()
         made_machine = boto3.client("stepfunctions").create_state_machine(

@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
-from candor import consents, credentials, proofs
+from candor import consents, credentials, destinations, proofs
 from candor.consent import Mechanism
 from candor.credentials import Role, Trust
 from candor.errors import Refused
@@ -82,6 +82,12 @@ class PrivacyRequest(Body):
     mode: Mode = "erase"
     verified_by: Annotated[str, Field(min_length=3, max_length=1024)]
     dry_run: bool = False
+
+
+class DestinationAnswer(Body):
+    """What became of the erasure that a destination was told of."""
+
+    status: destinations.Status
 
 
 class Source(Body):

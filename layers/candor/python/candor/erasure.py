@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Literal
 
-from candor import archive, keyring, transit
+from candor import archive, destinations, keyring, transit
 from candor.errors import Clash, NotFound
 from candor.identifiers import Identifier
 from candor.identity import EVERYBODY, TRIES, link_key, node_key, profile_key
@@ -49,6 +49,10 @@ ROUNDS = 3
 ACTIVE = ("pending", "running")
 
 
+def _no_vault() -> Vault:
+    raise LookupError("what destinations are told of is sealed, and there is no vault to open it")
+
+
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """What every step of erasing works with."""
@@ -59,6 +63,8 @@ class Erasure:
     objects: Objects
     queues: tuple[Queue, ...] = ()
     recovery_days: int = 1
+    vault: Callable[[], Vault] = _no_vault
+    """Only called where the policy names destinations."""
 
 
 def open_request(
@@ -98,6 +104,7 @@ def open_request(
         "policy": work.policy.hash,
         "due": due,
         "ttl": due,
+        **destinations.opened(work, vault, id_, salt, subject),
     }
     work.rows.commit(Put(Key("requests", id_), row, when={"pk": ABSENT}))
     return row | {"pk": id_}
@@ -146,13 +153,14 @@ def fence(work: Erasure, id_: str) -> None:
         kids = keyring.key_ids(keyring.states(work.rows, everyone))
         named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
         try:
-            if named != members:
-                _name(work, row, named, profiles)
+            told = destinations.gathered(work, row, everyone)
+            if named != members or told:
+                _name(work, row, {"members": named, **told}, profiles)
             for id_of, profile in profiles.items():
                 _close(work, id_of, profile, id_)
         except Conflict:
             continue
-        if named.keys() == members.keys():
+        if named.keys() == members.keys() and not told:
             break  # closed before we looked, so nobody has joined since
     else:
         raise Unavailable("the profile changes faster than it can be closed")
@@ -183,7 +191,10 @@ def shown(row: Row) -> Json:
         "created": _iso(row["created"]),
         "due": _iso(row["answer_by"]),
         "identifiers": len(row["members"]),
-        "receipts": [_receipt(row, store) for store in STORES if f"found_{store}" in row],
+        "receipts": [
+            *(_receipt(row, store) for store in STORES if f"found_{store}" in row),
+            *destinations.receipts(row),
+        ],
         "horizons": row.get("horizons", []),
         "certificate": certificate,
     }
@@ -193,12 +204,16 @@ def forecast(work: Erasure, subject: Identifier) -> list[Json]:
     """What would go, store by store. Changes nothing."""
     found = work.rows.get([node_key(subject.key)])
     profiles = _profiles(work, {node["profile"] for node in found.values()})
-    members = {subject.key, *(idkey for row in profiles.values() for idkey in row["members"])}
+    members = {subject.key: subject.type}
+    for profile in profiles.values():
+        members |= profile["members"]
     kids = keyring.key_ids(keyring.states(work.rows, members))
     row: Row = {"members": kids, "profiles": list(profiles)}
+    counts: dict[str, int] = {store: _count(work, store, row) for store in STORES[:-1]}
+    counts |= destinations.forecast(work, members.values())
     return [
         {"store": store, "found": count, "deleted": 0, "left": count, "because": "dry run"}
-        for store, count in ((store, _count(work, store, row)) for store in STORES[:-1])
+        for store, count in counts.items()
     ]
 
 
@@ -228,12 +243,16 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
 
 
 def verify(work: Erasure, id_: str) -> Json:
-    """Search every live store again. Returns {"clean", "attempt", "last"} for the machine."""
+    """Search every live store again. Returns {"clean", "attempt", "last"} for the machine.
+
+    What only a destination has left is not deleted again: it had its time to answer.
+    """
     row = request(work, id_)
     left = {store: _count(work, store, row) for store in ("graph", "events", "archive")}
     readable = keyring.states(work.rows, list(row["members"]))
     left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
-    clean = not any(left.values())
+    here = any(left.values())
+    clean = not here and not destinations.unconfirmed(row)
     row = work.rows.update(
         Update(
             _key(id_),
@@ -243,7 +262,7 @@ def verify(work: Erasure, id_: str) -> Json:
         )
     )
     attempts = row["attempts"]
-    return {"clean": clean, "attempt": attempts, "last": attempts >= ROUNDS}
+    return {"clean": clean, "attempt": attempts, "last": not here or attempts >= ROUNDS}
 
 
 def certify(work: Erasure, signer: Signer, id_: str) -> None:
@@ -262,7 +281,11 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
             "completed": _iso(now),
             "policy": row["policy"],
             "identifiers": len(row["members"]),
-            "stores": [_receipt(row, store) for store in STORES],
+            "stores": [
+                *(_receipt(row, store) for store in STORES),
+                *destinations.receipts(row),
+            ],
+            "destinations": destinations.confirmations(row),
             "shredded_key_ids": sorted(_key_ids(row)),
             "horizons": horizons,
         },
@@ -361,8 +384,9 @@ def _profiles(work: Erasure, ids: set[str]) -> dict[str, Row]:
 
 def _name(work: Erasure, row: Row, named: Row, profiles: dict[str, Row]) -> None:
     """Write down who and what the request covers, if nobody else did meanwhile."""
-    change = {"members": named, "profiles": sorted({*row["profiles"], *profiles})}
-    work.rows.update(Update(_key(row["pk"]), set=change, when={"members": row["members"]}))
+    change = {**named, "profiles": sorted({*row["profiles"], *profiles})}
+    seen = {name: row.get(name, ABSENT) for name in ("members", "identities")}
+    work.rows.update(Update(_key(row["pk"]), set=change, when=seen))
 
 
 def _may_close(listed: Row, id_: str) -> None:

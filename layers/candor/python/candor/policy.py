@@ -46,6 +46,23 @@ class IdentifierRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Somebody else who gets people's data."""
+
+    name: str
+    url: str
+    knows: frozenset[str]
+    """The types of identifiers that it knows people by."""
+    tell: frozenset[str]
+    """What it is told of: `erasure`."""
+    answer_within_hours: int
+
+    @classmethod
+    def of(cls, rule: Mapping[str, Any]) -> Self:
+        return cls(**{**rule, "knows": frozenset(rule["knows"]), "tell": frozenset(rule["tell"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Attribute:
     """A trait, or an event with its `properties` (None: all of them)."""
 
@@ -94,6 +111,7 @@ class Policy:
     """How files are read, by the names of the mappings; `candor.imports` has their form."""
     webhooks: Mapping[str, Any]
     """The same of webhooks' bodies; `candor.webhooks` has their form."""
+    destinations: Mapping[str, Destination]
 
     @classmethod
     def of(cls, compiled: Mapping[str, Any]) -> Self:
@@ -144,6 +162,9 @@ class Policy:
             document=compiled,
             imports=compiled["imports"],
             webhooks=compiled["webhooks"],
+            destinations={
+                name: Destination.of(rule) for name, rule in compiled["destinations"].items()
+            },
         )
 
     @classmethod

@@ -84,10 +84,16 @@ def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
             partial = row["status"] == "partial" and row.get("runs", 0) < RUNS
             if partial or (row["status"] == "pending" and stuck):
                 erasure.resume(work, workflow, row)
-            elif row["status"] == "running" and workflow.state(erasure.execution(row)) == "failed":
+            elif row["status"] == "running" and _ended(workflow, row, stuck):
                 erasure.fail(work, row["pk"])
             else:
                 continue
         except (Clash, Conflict):
             continue  # another request has the person, or somebody else took it up
         swept.requests += 1
+
+
+def _ended(workflow: Workflow, row: Row, stuck: bool) -> bool:
+    """Whether nothing works on a running request: its execution failed, or there is none."""
+    state = workflow.state(erasure.execution(row))
+    return state == "failed" or (state == "absent" and stuck)
