@@ -528,6 +528,14 @@ class PolicyIdentifier(PolicyAttribute):
     sources: Annotated[list[str], Field(alias="from")]
 
 
+class PolicyDestination(BaseModel):
+    name: str
+    url: str
+    knows: list[str]
+    tell: list[Literal["erasure"]]
+    answer_within_hours: int
+
+
 class Policy(BaseModel):
     """policy.yaml as it is in force; times in days."""
 
@@ -553,6 +561,7 @@ class Policy(BaseModel):
     us_opt_outs: dict[str, list[str]]
     imports: dict[str, Json]
     webhooks: dict[str, Json]
+    destinations: dict[str, PolicyDestination]
     hash: str
 
 

@@ -36,8 +36,8 @@ OPEN = {
     "/webhooks/{key}",
     "/privacy/callbacks/{callback}",
 }
-"""What needs no key in a header. A webhook's key is in its path, and its body is signed. The path of
-a callback is given to one destination for one answer."""
+"""What needs no key in a header. A webhook's key is in its path, and its body is signed; the path
+of a callback is given to one destination, for one answer."""
 STAFF = {
     **{f"/profiles/{{identifier}}{part}": {"dpo", "analyst", "marketer"} for part in PARTS},
     "/profiles/{identifier}/why": {"dpo", "analyst", "marketer"},
