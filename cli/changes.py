@@ -524,14 +524,14 @@ def _destinations(old: Json, new: Json) -> Iterator[Told]:
     for name, was, now in _pairs(old.get("destinations", {}), new["destinations"]):
         path = f"destinations.{name}"
         if was is None:
-            told = f"Data goes to {now['name']!r} from now on, who is told whom you erase."
+            told = f"Data of people goes to {now['name']!r}; it is told when they are erased."
             data = "Of erasures that were asked for before, it is told nothing."
             yield ("widens", path, told, data)
             continue
         if now is None:
-            told = f"{was['name']!r} is not told any more whom you erase."
+            told = f"{was['name']!r} is not told any more when people are erased."
             data = "It may still hold what it was given. Erasures that wait for it stay partial."
-            yield ("breaks", path, told, data)
+            yield ("changes", path, told, data)
             continue
         if was["name"] != now["name"]:
             told = f"People read that their data goes to {now['name']!r}, not {was['name']!r}."
