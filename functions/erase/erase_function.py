@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     elif step == "certify":
         erasure.certify(work, wiring.signer, request)
     elif step == "fail":
-        erasure.fail(work, request)
+        erasure.give_up(work, request, event["execution"])
     else:
         erasure.erase(work, step, request)
         return {}

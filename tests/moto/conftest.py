@@ -250,9 +250,9 @@ class Cloud:
             records += streams.get_records(ShardIterator=iterator)["Records"]
         return [record for record in records if record["eventName"] == "INSERT"]
 
-    def settled(self, request: str, run: str = "") -> str:
+    def settled(self, request: str, run: str = "", machine: str = "") -> str:
         """How the execution for a request ended."""
-        machine = self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
+        machine = machine or self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
         execution = machine.replace(":stateMachine:", ":execution:") + f":{request}{run}"
         states = boto3.client("stepfunctions")
         deadline = time.monotonic() + DEADLINE_SECONDS

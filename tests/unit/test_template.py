@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from candor.erasure import ErasureFailed
 from cli.policy import MOST_DESTINATIONS
 from tests import lint_template
 
@@ -237,14 +238,23 @@ def test_every_task_has_a_limit_and_a_way_out(machine: dict[str, Any]) -> None:
         else:
             assert task["TimeoutSeconds"] > 300  # the function's own limit comes first
         assert task["Retry"]
-        assert task["Catch"]
+        # What fails last is not caught: its error is the execution's, which can be redriven.
+        assert bool(task.get("Catch")) == (event_of(task)["step"] != "fail")
+
+
+def test_an_execution_ends_in_a_task_so_that_it_can_be_redriven(machine: dict[str, Any]) -> None:
+    """A redriven execution begins with the state that failed; a Fail state would fail again."""
+    assert "Fail" not in {state["Type"] for state in states(machine)}
+    last = machine["States"]["Report failure"]
+    assert last["Retry"][0] == {"ErrorEquals": [ErasureFailed.__name__], "MaxAttempts": 0}
+    assert last["Next"] == machine["StartAt"] == "Plan"
 
 
 def test_tasks_are_told_the_request_and_nothing_else(machine: dict[str, Any]) -> None:
     for task in tasks(machine):
         told = event_of(task).keys() - {"step", "request.$"}
-        whom = {"destination.$", "token.$"}
-        assert told == (whom if event_of(task)["step"] == "tell" else set())
+        more = {"tell": {"destination.$", "token.$"}, "fail": {"execution.$"}}
+        assert told == more.get(event_of(task)["step"], set())
 
 
 def test_no_state_hands_on_more_than_the_request_and_what_is_bounded(

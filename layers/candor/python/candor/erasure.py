@@ -315,6 +315,25 @@ def fail(work: Erasure, id_: str) -> None:
         work.rows.update(change)
 
 
+class ErasureFailed(Exception):
+    """What an execution ends with; the machine goes by the name."""
+
+
+def give_up(work: Erasure, id_: str, name: str) -> None:
+    """The machine's last step after a failure: the request is `partial`. Raises ErasureFailed.
+
+    Where it is so already, somebody has redriven the execution of this name, which then goes on.
+    """
+    row = request(work, id_)
+    if execution(row) == name and row["status"] == "partial":
+        again = {"status": "running", "attempts": 0}
+        work.rows.update(Update(_key(id_), set=again, when={"status": "partial"}))
+        return
+    if execution(row) == name:
+        fail(work, id_)
+    raise ErasureFailed("The request's receipts say what is left and why.")
+
+
 def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:
     """A request that already does what is asked."""
     state = keyring.states(work.rows, [idkey])[idkey]
