@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from candor import destinations, erasure, keyring, retention
 from candor.errors import NotFound
 from candor.policy import Policy
-from candor.ports import Conflict, Row, Unavailable, Update
+from candor.ports import Conflict, Row, Rows, Unavailable
 from candor.wiring import Wiring
 from tests.worlds import CRM, SHIPPED, Shop, crash_at, policy, sent
 
@@ -163,23 +163,35 @@ def _idkeys(shop: Shop) -> list[str]:
     return [shop.id(one).key for one in ids]
 
 
-def test_two_that_fence_at_once_lose_nobody() -> None:
-    """The other one writes whom it found between our look and our write."""
-    shop = Known()
-    opened = shop.opened("user_id:42")
-    once: list[int] = []
+def test_two_that_fence_at_once_lose_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One keeps whom it found and destroys a key while the other has only read the request."""
+    shop = Known(rules(mail=MAIL))
+    opened, phone = shop.opened("user_id:42"), shop.id(f"phone:{PHONE}").key
+    shred = keyring.shred
 
-    def tap(call: str, detail: Any) -> None:
-        update = isinstance(detail, Update) and "identities" in detail.set
-        if call == "rows.update:before" and update and not once:
-            once.append(1)
-            erasure.fence(shop.erasure, opened)
+    def slow(rows: Rows, idkey: str, *rest: Any) -> None:
+        if idkey == phone:
+            shred(rows, idkey, *rest)
 
-    shop.rows.tap = tap
+    with monkeypatch.context() as stopped:
+        stopped.setattr(keyring, "shred", lambda *_: None)
+        erasure.fence(shop.erasure, opened)
+    more = rules(mail=MAIL | {"knows": ["email", "phone", "user_id"]})
+    shop.erasure = replace(shop.erasure, policy=more)
+
+    began: list[str] = []
+
+    def other(call: str, detail: Any) -> None:
+        if call == "rows.get:before" and detail[0].table == "keys" and not began:
+            began.append(call)
+            with monkeypatch.context() as slowly:
+                slowly.setattr(keyring, "shred", slow)
+                erasure.fence(shop.erasure, opened)
+
+    shop.rows.tap = other
     erasure.fence(shop.erasure, opened)
-    shop.rows.tap = None
-    assert once
-    assert len(shop.named()) == 3
+    assert began
+    assert shop.named() == [["email", ANN], ["phone", PHONE], ["user_id", "42"]]
 
 
 # What they are told
@@ -402,6 +414,21 @@ def test_a_dry_run_tells_whom_it_would_tell_and_tells_nobody() -> None:
     assert counts["destination:ads"] == 2
     assert shop.posts == []
     assert shop.rows.held("requests") == []
+
+
+def test_a_step_that_fails_last_fails_its_execution_and_lets_a_redriven_one_go_on(
+    shop: Known,
+) -> None:
+    id_ = shop.request()["pk"]
+    for name in ("another", id_):
+        with pytest.raises(erasure.ErasureFailed):
+            erasure.give_up(shop.erasure, id_, name)
+        assert shop.request()["status"] == ("partial" if name == id_ else "running")
+    with pytest.raises(erasure.ErasureFailed):
+        erasure.give_up(shop.erasure, id_, f"{id_}-1")
+    assert shop.request()["status"] == "partial"
+    erasure.give_up(shop.erasure, id_, id_)
+    assert (shop.request()["status"], shop.request()["attempts"]) == ("running", 0)
 
 
 # Where they may be
