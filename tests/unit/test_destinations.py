@@ -182,7 +182,7 @@ def test_two_that_fence_at_once_lose_nobody(monkeypatch: pytest.MonkeyPatch) -> 
     began: list[str] = []
 
     def other(call: str, detail: Any) -> None:
-        if call == "rows.get:before" and detail[0].table == "keys" and not began:
+        if not began and call == "rows.get:before" and detail[0].table == "keys":
             began.append(call)
             with monkeypatch.context() as slowly:
                 slowly.setattr(keyring, "shred", slow)
