@@ -71,7 +71,7 @@ def gathered(work: Erasure, row: Row, idkeys: Iterable[str]) -> Row:
 
     To be written before their keys are destroyed, on the condition that `identities` is unchanged.
     """
-    if "destinations" not in row:
+    if not _open(row):
         return {}
     held, vault = _held(work, row), work.vault()
     missing = [idkey for idkey in idkeys if idkey not in held["people"]]
@@ -97,7 +97,7 @@ def pending(work: Erasure, row: Row) -> list[Json]:
     Who failed before is told again, and who confirmed less than there is to erase by now.
     """
     wanted = []
-    for name in row.get("destinations", ()):
+    for name in row["destinations"] if _open(row) else ():
         destination = work.policy.destinations.get(name)
         if destination is None:
             gone = "the policy does not name it any more: tell it by hand, or name it again"
@@ -163,7 +163,7 @@ def answer(work: Erasure, workflow: Workflow, callback: str, status: Status) -> 
         raise unknown
     id_, name, secret = match.groups()
     row = work.rows.get([_key(id_)]).get(_key(id_))
-    if row is None or "salt" not in row or name not in row.get("destinations", ()):
+    if row is None or not _open(row) or name not in row["destinations"]:
         raise unknown
     token = row.get(f"token_{name}")
     if not compare_digest(secret, _secret(work, row, name)) or token is None:
@@ -207,6 +207,11 @@ def forecast(work: Erasure, types: Iterable[str]) -> dict[str, int]:
         for name, one in work.policy.destinations.items()
         if "erasure" in one.tell
     }
+
+
+def _open(row: Row) -> bool:
+    """Whether a request has destinations, and has not completed, which ends what it knows."""
+    return "destinations" in row and "salt" in row
 
 
 def _left(row: Row, name: str) -> bool:
