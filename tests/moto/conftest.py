@@ -270,7 +270,7 @@ class Cloud:
 
     def settled(self, request: str, run: str = "", machine: str = "") -> str:
         """How the execution for a request ended."""
-        machine = self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
+        machine = machine or self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
         return self.ended(machine, f"{request}{run}")
 
     def ended(self, machine: str, name: str) -> str:
