@@ -233,6 +233,7 @@ def test_who_is_restricted_is_kept_and_not_used() -> None:
     before = {purpose: shop.read(ANN, purpose) for purpose in ("service", "privacy_rights")}
     row = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
     assert row["status"] == "running"
+    assert rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING) == row
     assert shop.read(ANN)["events"] == []
     assert shop.read(ANN)["traits"] == {}
     assert all("restricted" in one["because"] for one in _withheld(shop))
@@ -351,6 +352,19 @@ def test_of_many_each_is_asked_for_once() -> None:
         requests.find(shop.rows, row["pk"])
     with pytest.raises(NotFound):
         requests.many(shop.rows, under_way)
+
+
+def test_who_is_named_twice_among_many_needs_nobody() -> None:
+    shop = shop_that(second_person=True)
+    subjects = [shop.id(one) for one in (ANN, MAIL)]
+    row = requests.open_many(shop.erasure, shop.world.vault, subjects, "erase", ASKING)
+    assert len(requests.progress(shop.rows, row)["attention"]) == 2
+    first, second = row["requests"]
+    requests.approve(shop.erasure, first, "another")
+    erasure.advance(shop.erasure, shop.workflow, first)
+    with pytest.raises(Clash):
+        erasure.advance(shop.erasure, shop.workflow, second)
+    assert requests.progress(shop.rows, row)["attention"] == []
 
 
 def test_of_many_none_is_lost_to_a_crash() -> None:

@@ -41,7 +41,7 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
         fencing.hide(work, id_)
     except Clash:
         if row["status"] != "running":
-            _end(work, id_, "refused", ground="erased_by_another_request")
+            _end(work, id_, "refused", ground=requests.ANOTHER)
         raise
     if not requests.ready(work, row):
         return requests.find(work.rows, id_)

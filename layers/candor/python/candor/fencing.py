@@ -56,7 +56,7 @@ def hide(work: Erasure, id_: str) -> None:
 
 def shred(work: Erasure, id_: str) -> bool:
     """Destroy the keys of everyone a request has hidden. False, and nothing destroyed, where a
-    legal hold keeps one of them."""
+    legal hold keeps one of them. Raises Clash where another request has hidden one."""
     row = find(work.rows, id_)
     closed = profiles_of(work, row["profiles"])
     if not all(_begin(work, id_of, id_) for id_of in closed):
@@ -69,8 +69,11 @@ def shred(work: Erasure, id_: str) -> bool:
             objected[purpose] = max(at, objected.get(purpose, 0))
     if objected != row.get("objections", {}):
         work.rows.update(Update(key_of(id_), set={"objections": objected}, when={"pk": id_}))
-    for idkey in row["members"]:
-        keyring.shred(work.rows, idkey, row["mode"], id_, row["created"], objected)
+    try:
+        for idkey in row["members"]:
+            keyring.shred(work.rows, idkey, row["mode"], id_, row["created"], objected)
+    except Conflict:
+        raise Clash("erasing", "Another request has one of these people.") from None
     return True
 
 

@@ -41,6 +41,8 @@ Ground = Literal[
     "legal_claims",
 ]
 """Why a request may be refused. (GDPR Articles 12(2), 12(5), 17(3))"""
+ANOTHER = "erased_by_another_request"
+"""Why a request is refused that nobody need do anything for."""
 
 
 def _no_vault() -> Vault:
@@ -171,7 +173,7 @@ def progress(rows: Rows, row: Row) -> Json:
     """How far many requests are: how many are in which status, and which need somebody."""
     found = rows.get([key_of(id_) for id_ in row["requests"]])
     statuses = Counter(one["status"] for one in found.values())
-    stuck = [one["pk"] for one in found.values() if one["status"] in ("held", "partial", "refused")]
+    stuck = [one["pk"] for one in found.values() if _needs_somebody(one)]
     return {
         "id": row["pk"],
         "created": iso(row["created"]),
@@ -179,6 +181,17 @@ def progress(rows: Rows, row: Row) -> Json:
         "statuses": dict(statuses),
         "attention": sorted(stuck),
     }
+
+
+def _needs_somebody(row: Row) -> bool:
+    """Whether a request will not end by itself. Who was named twice is refused the second time."""
+    refused = row["status"] == "refused" and row.get("ground") != ANOTHER
+    return refused or row["status"] in ("held", "partial") or _awaits_approval(row)
+
+
+def _awaits_approval(row: Row) -> bool:
+    asked = row.get("second_person", False) and "approved" not in row
+    return asked and row["status"] in ACTIVE
 
 
 def _new_erasure(work: Erasure, mode: keyring.Mode) -> Row:
@@ -246,7 +259,6 @@ def execution(row: Row) -> str:
 
 def shown(row: Row) -> Json:
     """A request as the API tells it. Nothing personal: the subject is not repeated."""
-    waits = "approved" not in row and row.get("second_person", False)
     return {
         "id": row["pk"],
         "type": row["type"],
@@ -256,7 +268,7 @@ def shown(row: Row) -> Json:
         "created": iso(row["created"]),
         "due": iso(row["answer_by"]),
         "acts_at": iso(row["acts_at"]) if row.get("acts_at", 0) > row["created"] else None,
-        "awaits_approval": waits and row["status"] in ACTIVE,
+        "awaits_approval": _awaits_approval(row),
         "ground": row.get("ground"),
         "identifiers": len(row.get("members", ())),
         "receipts": [

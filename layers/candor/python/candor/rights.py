@@ -17,7 +17,14 @@ from candor.world import World
 
 
 def restrict(work: Erasure, world: World, one: Identifier, asking: Asking) -> Row:
-    """Keep a person's data and use it for nothing, until `lift`. Raises NotFound."""
+    """Keep a person's data and use it for nothing, until `lift`. Raises NotFound.
+
+    A restriction that is in force for the identifier is joined.
+    """
+    wanted = {"type": "restriction", "status": "running", "subject": one.key}
+    for row in work.rows.scan("requests"):
+        if wanted.items() <= row.items():
+            return row
     row = requests.open_(work, world.vault, "restriction", one, asking)
     _carry_out(work, row, lambda: consents.restrict(world, one.key, asking.principal, on=True))
     return requests.move(work, row["pk"], "running", ("pending",))
