@@ -568,7 +568,9 @@ def _rest(old: Json, new: Json) -> Iterator[Told]:
     was, now = (one.get("erasure", NOTHING_WAITED_FOR) for one in (old, new))
     if was != now:
         days, second = now["waiting_days"], now["second_person"]
-        told = f"An erasure destroys after {days} days" + (" and a second person's yes." * second)
+        waits = f"after {duration(days)}" if days else "at once"
+        second_one = ", when a second person has approved it" if second else ""
+        told = f"An erasure hides at once and destroys {waits}{second_one}."
         data = "Requests that wait already go on as they began."
         yield ("changes", "erasure", told, data)
     same = old.get("changed") == new.get("changed")

@@ -251,6 +251,20 @@ def test_the_device_is_told_as_it_is_minimised(
     assert not_there not in words(section)
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({}, "at once; then every copy"),
+        ({"waiting_days": 7}, "For 7 days you can take it back; after that we destroy"),
+        ({"second_person": True}, "When a second one of us has agreed, we destroy"),
+    ],
+)
+def test_what_an_erasure_waits_for_is_told(rule: Json, told: str) -> None:
+    section = page(policy(lambda p: p["erasure"].update(rule))).find(".//*[@id='rights']")
+    assert section is not None
+    assert told in words(section)
+
+
 def test_who_can_object_is_told() -> None:
     rules = policy(lambda p: p["purposes"]["marketing"].update(basis="legitimate_interest"))
 

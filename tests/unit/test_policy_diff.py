@@ -743,3 +743,17 @@ def test_what_changes_about_a_destination_is_told(edit: Edit, grade: str, path: 
 def test_two_spellings_of_one_policy_do_not_differ() -> None:
     other = compile_policy(yaml.safe_dump(yaml.safe_load(YAML.read_text())))
     assert changes.compare(SHIPPED.document, other) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"waiting_days": 7}, "destroys after 7 days."),
+        ({"second_person": True}, "destroys at once, when a second person has approved it."),
+    ],
+)
+def test_what_an_erasure_waits_for_is_told(rule: Json, words: str) -> None:
+    change = only(lambda p: p["erasure"].update(rule))
+    assert change.people.endswith(words)
+    deployed_before = told(lambda p: p.update(erasure=OLD["erasure"]), lambda p: p.pop("erasure"))
+    assert deployed_before == []

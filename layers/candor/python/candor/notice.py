@@ -120,8 +120,8 @@ RECORDS = {
 RIGHTS = {
     "See it": "Ask what we hold about you, and get a copy (Article 15).",
     "Correct it": "Ask us to put right what is wrong (Article 16).",
-    "Erase it": "Ask us to erase you (Article 17). We destroy the key that your data is encrypted "
-    "with, at once; then every copy is unreadable. You can have a signed certificate.",
+    "Erase it": "Ask us to erase you (Article 17). {erasing}; then every copy is unreadable. You "
+    "can have a signed certificate.",
     "Pause it": "Ask us to stop using it while a question about it is open (Article 18).",
     "Take it with you": "Ask for what you gave us in a form that machines read (Article 20).",
     "Object": "Object to what we do for our own interest, and to advertising always (Article 21).",
@@ -293,7 +293,20 @@ def _destinations(policy: Json) -> dict[str, tuple[str, str]]:
 
 
 def _rights(policy: Json) -> str:
-    rights = "".join(f"<dt>{name}</dt>\n<dd>{text}</dd>\n" for name, text in RIGHTS.items())
+    days, key = policy["erasure"]["waiting_days"], "the key that your data is encrypted with"
+    erasing = f"We destroy {key}, at once"
+    if days:
+        erasing = (
+            f"From then on nobody can use your data. For {duration(days)} you can take it back; "
+            f"after that we destroy {key}"
+        )
+    elif policy["erasure"]["second_person"]:
+        erasing = (
+            "From then on nobody can use your data. When a second one of us has agreed, we destroy "
+            + key
+        )
+    told = {name: text.replace("{erasing}", erasing) for name, text in RIGHTS.items()}
+    rights = "".join(f"<dt>{name}</dt>\n<dd>{text}</dd>\n" for name, text in told.items())
     return (
         f"<p>Write to {_contact(policy)}. We have to be sure that it is you, we answer within a "
         f"month, and it costs you nothing.</p>\n<dl>\n{rights}</dl>\n"
