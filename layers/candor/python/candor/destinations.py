@@ -12,7 +12,6 @@ import re
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as mac
@@ -22,7 +21,7 @@ from candor import keyring
 from candor.errors import NotFound
 from candor.identifiers import Identifier
 from candor.identity import node_key, traits_key
-from candor.policy import Policy
+from candor.policy import Policy, iso
 from candor.ports import (
     ABSENT,
     PRESENT,
@@ -131,7 +130,7 @@ def tell(
     except Conflict:  # it answered what it was told before, although that looked as if it failed
         workflow.succeed(token)
         return
-    now = _iso(work.clock())
+    now = iso(work.clock())
     notice = {
         "type": "candor/erasure-notice/1",
         "request": row["pk"],
@@ -168,7 +167,7 @@ def answer(work: Erasure, workflow: Workflow, callback: str, status: Status) -> 
     token = row.get(f"token_{name}")
     if not compare_digest(secret, _secret(work, row, name)) or token is None:
         raise unknown
-    given = {"status": status, "at": _iso(work.clock())}
+    given = {"status": status, "at": iso(work.clock())}
     waiting = {f"token_{name}": token}
     try:
         when = waiting | {"salt": PRESENT}
@@ -262,10 +261,6 @@ def _secret(work: Erasure, row: Row, name: str) -> str:
 
 def _place(id_: str) -> str:
     return f"requests/{id_}/destinations"
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _key(id_: str) -> Key:

@@ -11,14 +11,13 @@ Nothing in it is a raw identifier or a value: it will lie in mailboxes.
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from candor import dpv, notice
 from candor.consent import UNDENIABLE
 from candor.consents import records
 from candor.errors import Forbidden, Refused
-from candor.policy import Policy
+from candor.policy import Policy, iso
 from candor.ports import Row, Signer
 from candor.profiles import MOST_LISTED, View
 from candor.signatures import fingerprint, signed
@@ -85,7 +84,7 @@ def document(view: View, subject: str, id_: str, purposes: Iterable[str]) -> str
         "@type": "dpv:ConsentReceipt",
         "dct:identifier": id_,
         "dct:conformsTo": {"@type": "dct:Standard", "dct:identifier": SCHEMA},
-        "dct:created": _iso(world.clock()),
+        "dct:created": iso(world.clock()),
         "dct:publisher": CONTROLLER,
         "dpv:hasDataController": {
             "@id": CONTROLLER,
@@ -197,7 +196,7 @@ def _event(kind: str, row: Row) -> Json:
     notices = [{"@type": "dpv:ConsentNotice", **shown}] if shown else []
     told: Json = {
         "@type": kind,
-        "dpv:isIndicatedAtTime": _iso(row["at"]),
+        "dpv:isIndicatedAtTime": iso(row["at"]),
         "dpv:isIndicatedBy": GUARDIAN if row.get("guardian") else SUBJECT,
         "dpv:hasIndicationMethod": row["mechanism"],
         "dpv:hasScope": {"@type": "dpv:Scope", "rdf:value": SCOPES[row["binds"]]},
@@ -280,8 +279,3 @@ def _data(id_: str, title: str, broader: str | None, rule: Mapping[str, Any] = {
         "dct:identifier": id_,
         "dct:title": title,
     } | ({"skos:broader": broader} if broader else {})
-
-
-def _iso(seconds: float) -> str:
-    moment = datetime.fromtimestamp(int(seconds), UTC)
-    return moment.isoformat().replace("+00:00", "Z")
