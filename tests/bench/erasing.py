@@ -34,7 +34,10 @@ TIMED = {10: 3, 1_000: 3, 100_000: 1}
 EVENTS = tuple(TIMED)
 FLUSHED = Shape(20, 1)
 """How their events came: an order lies in a bundle of its own."""
-OTHERS = (1_000, 10_000)
+BESIDES = 1_000
+"""Events of who is held, waits, and comes back with a restored table."""
+OTHERS = {1_000: EVENTS, 10_000: EVENTS[:-1]}
+"""Others in the store, and for how many events it is counted beside them."""
 WARM = "erased-first"
 """Who is erased before the measured ones, because cold starts are told by themselves."""
 APART = 4.0
@@ -50,23 +53,27 @@ def measure(stack: Stack, tick: Callable[[str], None]) -> Json:
     rows = population.histories(stack, names | {WARM: 1}, FLUSHED)
     timed, states = _timed(stack, names, rows, tick)
     stack.switch(on=False)
-    one_each = {events: rows[f"erased-0-{events}"] for events in EVENTS}
-    erasing: Json = {}
-    beside: Json = {}
-    for others in OTHERS:
+    found: Json = {}
+    besides: Json = {}
+    for others, some in OTHERS.items():
         store = _Store(stack, others, states, tick)
-        for events, of_one in one_each.items():
+        # Before there are other requests for a replay to go through.
+        besides = besides or store.beside(*_one(rows, BESIDES))
+        for events in some:
             tick(f"erasure, counting {events:,} events beside {others:,} people")
-            subject = {"type": "user_id", "value": f"erased-0-{events}"}
-            if others == OTHERS[0] and events < EVENTS[-1]:
-                beside[str(events)] = store.beside(subject, of_one)
-            erasing.setdefault(str(others), {})[str(events)] = store.erased(subject, of_one)
+            found.setdefault(str(others), {})[str(events)] = store.erased(*_one(rows, events))
     return {
         "seconds": timed,
         "states_entered": len(states),
-        "erasing_beside_people": erasing,
-        "besides": beside,
+        "erasing_beside_people": found,
+        "besides": besides,
     }
+
+
+def _one(rows: dict[str, Rows], events: int) -> tuple[Json, Rows]:
+    """Somebody with so many events: who they are, and what is kept of them."""
+    name = f"erased-0-{events}"
+    return {"type": "user_id", "value": name}, rows[name]
 
 
 def _timed(
@@ -254,9 +261,9 @@ class _Store:
     def _replayed(self, again: int) -> Json:
         with self._meter.counting(counts := Counts()):
             told = self._erase({"replay": ""})
-        if told["again"] != again:
-            raise ValueError(f"{told['again']} erasures were done again, and not {again}")
-        return {name: units / told["requests"] for name, units in _told(counts).items()}
+        if (told["requests"], told["again"]) != (1, again):
+            raise ValueError(f"a replay did not meet what was to be done again: {told}")
+        return _told(counts)
 
     def _counted(
         self, method: str, resource: str, body: Json | None = None, id_: str = ""

@@ -189,10 +189,14 @@ def _keeping_goals(found: Json) -> Iterator[Goal]:
         more, ratio = consent["requests_more"], consent["folding_ratio"]
         yield Goal("requests more where consent is said again", 0, more, more <= 0)
         yield Goal("folding 10,000 records, against 1,000", FOLDED, ratio, ratio <= FOLDED)
-    for name in ("calls", "read_units", "write_units") if "erasure" in found else ():
-        value = flat(found["erasure"]["erasing_beside_people"], name)
-        title = f"erasing beside ten times the people: {name}, most/least"
-        yield Goal(title, 1.0, value, value <= 1 + 1e-9)
+    if erasure := found.get("erasure"):
+        levels = erasure["erasing_beside_people"]
+        both = set.intersection(*map(set, levels.values()))
+        levels = {others: {n: one[n] for n in both} for others, one in levels.items()}
+        for name in ("calls", "read_units", "write_units"):
+            value = flat(levels, name)
+            title = f"erasing beside ten times the people: {name}, most/least"
+            yield Goal(title, 1.0, value, value <= 1 + 1e-9)
     if vacuum := found.get("vacuum"):
         share = vacuum["erased"]["1"]["read_bytes"] / vacuum["rewriting"]["read_bytes"]
         yield Goal("bytes to vacuum 0.05 %, of all", VACUUMED, share, share <= VACUUMED)
@@ -370,10 +374,9 @@ def _erased(found: Json) -> list[Table]:
             billed = " + ".join(f"{ms:,.0f}" for ms in one["billed_ms"].values())
             asked = (f"{one[unit]:,.6g}" for unit in units)
             cost.add_row(*row, *asked, billed, f"{one['dollars']['total']:.6f}")
-    beside = Table("", "events", *heads, title="Beside an erasure, each")
-    for events, every in found["besides"].items():
-        for name, one in every.items():
-            beside.add_row(name, f"{int(events):,}", *(f"{one[unit]:,.4g}" for unit in units))
+    beside = Table("", *heads, title="Beside an erasure, of somebody with 1,000 events")
+    for name, one in found["besides"].items():
+        beside.add_row(name, *(f"{one[unit]:,.4g}" for unit in units))
     return [times, cost, beside]
 
 
