@@ -24,6 +24,7 @@ from tests.bench import (
     costs,
     counting,
     cpu,
+    erasing,
     freshness,
     growth,
     report,
@@ -37,7 +38,7 @@ from tests.bench.stack import Stack
 from tests.bench.traffic import KINDS, SHAPES, Case, Kind, Shape, Traffic
 from tests.bench.way import Way, first_consent, known_people, traffic_of
 
-PARTS = ("cpu", "growth", "consent", "sweep", "freshness", "cold", "accuracy", "vacuum")
+PARTS = ("cpu", "growth", "consent", "sweep", "freshness", "cold", "accuracy", "vacuum", "erasure")
 ALONE = {"accuracy", "vacuum"}
 """Parts that need no stack."""
 MINUTE = 60
@@ -88,6 +89,8 @@ def _of_a_stack(
     found: Json = {}
     if "freshness" in parts:
         found["freshness_seconds"] = freshness.measure(stack, tick)
+    if "erasure" in parts:
+        found["erasure"] = erasing.measure(stack, tick)
     stack.switch(on=False)
     if "cold" in parts:
         found["cold_start"] = cold.measure(stack, tick)

@@ -29,7 +29,7 @@ TEMPLATE = lint_template.template()
 MILLION = 1_000_000
 
 MB_A_CPU = 1769
-WAIT_MS = {"dynamodb": 5.0, "sqs": 10.0, "s3": 30.0}
+WAIT_MS = {"dynamodb": 5.0, "sqs": 10.0, "s3": 30.0, "kms": 20.0}
 """For an answer within a region; medians that AWS's own examples and users report."""
 OVERHEAD_MS = 1.0
 """Of the runtime, each invocation."""

@@ -5,17 +5,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import Any
 
 from candor import credentials
+from candor.ports import Table
 from candor.stores.dynamo import pack_row
 from tests.bench.costs import Json
 from tests.bench.stack import Stack
-from tests.bench.traffic import Shape, Traffic, queue_event
+from tests.bench.traffic import Kind, Shape, Traffic, queue_event
 from tests.fakes import FakeQueue, FakeRows
 from tests.functions import Function
 
-TABLES = ("keys", "graph", "events")
+TABLES: tuple[Table, ...] = ("keys", "graph", "events")
 PART = 1_000
 """People made at once."""
 WRITERS = 4
@@ -25,11 +27,11 @@ Rows = list[tuple[str, Json]]
 """With the variable that names their table."""
 
 
-def tables(stack: Stack, name: str) -> dict[str, str]:
+def tables(stack: Stack, name: str, of: tuple[Table, ...] = TABLES) -> dict[str, str]:
     """Empty tables like the deployed ones, as variables of the functions."""
     dynamodb = stack.client("dynamodb")
     variables = {}
-    for table in TABLES:
+    for table in of:
         like = dynamodb.describe_table(TableName=stack.outputs[f"{table.capitalize()}Table"])
         schema = {part: like["Table"][part] for part in ("KeySchema", "AttributeDefinitions")}
         made = variables[f"{table.upper()}_TABLE"] = f"bench-{name}-{table}"
@@ -42,51 +44,78 @@ def known(
     stack: Stack, into: dict[str, str], people: list[str], tick: Callable[[str], None]
 ) -> None:
     """Make people known, seen today and with consent on record, in these tables."""
-    began, written = time.monotonic(), 0
+    began = time.monotonic()
+    written = sum(write(stack, into, rows) for rows in _rows(stack, people))
+    seconds = time.monotonic() - began
+    tick(f"{len(people):,} people: {written:,} rows, {written / seconds:,.0f} a second")
+
+
+def histories(stack: Stack, people: dict[str, int], shape: Shape) -> dict[str, Rows]:
+    """All rows of people with so many events each, who signed in on a device of theirs."""
+    memory = _Memory(stack)
+    found = {}
+    for name, events in people.items():
+        size = min(shape.events, events)
+        found[name] = memory.rows("signed in", [name], [Shape(size, 1)] * (events // size))
+    return found
+
+
+def write(stack: Stack, into: dict[str, str], rows: Rows) -> int:
+    """Put rows into these tables. Answers how many."""
     dynamodb = stack.client("dynamodb")
 
-    def write(part: Rows) -> int:
+    def put(part: Rows) -> int:
         request: dict[str, list[Json]] = {}
         for variable, row in part:
-            put = {"PutRequest": {"Item": pack_row(row)}}
-            request.setdefault(into[variable], []).append(put)
+            item = {"PutRequest": {"Item": pack_row(row)}}
+            request.setdefault(into[variable], []).append(item)
         left = dynamodb.batch_write_item(RequestItems=request)["UnprocessedItems"]
         if left:
             raise RuntimeError("the emulator does not take so many rows")
         return len(part)
 
+    parts = [rows[n : n + ROWS_A_CALL] for n in range(0, len(rows), ROWS_A_CALL)]
     with ThreadPoolExecutor(WRITERS) as pool:
-        for rows in _rows(stack, people):
-            parts = [rows[n : n + ROWS_A_CALL] for n in range(0, len(rows), ROWS_A_CALL)]
-            written += sum(pool.map(write, parts))
-    seconds = time.monotonic() - began
-    tick(f"{len(people):,} people: {written:,} rows, {written / seconds:,.0f} a second")
+        return sum(pool.map(put, parts))
 
 
 def _rows(stack: Stack, people: list[str]) -> Iterator[Rows]:
-    collect, unify = stack.function("collect"), stack.function("unify")
-    secrets = {"vault": collect.module.wiring.vault}
-    identifiers = {"identifiers": unify.module.wiring.identifiers}
+    memory = _Memory(stack)
     for n in range(0, len(people), PART):
         part = people[n : n + PART]
-        rows, queue = FakeRows(stack.clock), FakeQueue()
-        _in_memory(collect, rows=rows, events_queue=queue, **secrets)
-        _in_memory(unify, rows=rows, **secrets, **identifiers)
-        _, key = credentials.issue(rows, SOURCE, stack.clock())
-        traffic = Traffic("server", key, part)
         size = min(100, len(part))
-        for _ in range(0, len(part), size):
-            text = traffic.request(Shape(size, size), stack.clock(), analytics=True)
-            collect(json.loads(text))
+        shapes = [Shape(size, size)] * ceil(len(part) / size)
+        yield [one for one in memory.rows("server", part, shapes) if one[0] != "EVENTS_TABLE"]
+
+
+class _Memory:
+    """The functions, with stores in memory that are new for each call of `rows`."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._collect, self._unify = stack.function("collect"), stack.function("unify")
+        self._secrets = {"vault": self._collect.module.wiring.vault}
+        self._identifiers = {"identifiers": self._unify.module.wiring.identifiers}
+
+    def rows(self, kind: Kind, people: list[str], shapes: list[Shape]) -> Rows:
+        """What requests of a server with consent leave of people."""
+        clock = self._stack.clock
+        rows, queue = FakeRows(clock), FakeQueue()
+        _in_memory(self._collect, rows=rows, events_queue=queue, **self._secrets)
+        _in_memory(self._unify, rows=rows, **self._secrets, **self._identifiers)
+        _, key = credentials.issue(rows, SOURCE, clock())
+        traffic = Traffic(kind, key, people)
+        for shape in shapes:
+            self._collect(json.loads(traffic.request(shape, clock(), analytics=True)))
             waiting, queue.bodies = queue.bodies, []
             told = dict.fromkeys(("MessageId", "ReceiptHandle", "MD5OfBody"), "-")
-            answer = unify(json.loads(queue_event([told | {"Body": body} for body in waiting])))
-            if answer != {"batchItemFailures": []}:
+            event = queue_event([told | {"Body": body} for body in waiting])
+            if self._unify(json.loads(event)) != {"batchItemFailures": []}:
                 raise ValueError("people could not be made known")
-        yield [
-            (f"{table}_TABLE", row)
-            for table, name in (("KEYS", "keys"), ("GRAPH", "graph"))
-            for row in rows.held(name)  # type: ignore[arg-type]
+        return [
+            (f"{table.upper()}_TABLE", row)
+            for table in TABLES
+            for row in rows.held(table)
             if not row["pk"].startswith("T#")  # the queue's, not a person's
         ]
 

@@ -189,6 +189,14 @@ def _keeping_goals(found: Json) -> Iterator[Goal]:
         more, ratio = consent["requests_more"], consent["folding_ratio"]
         yield Goal("requests more where consent is said again", 0, more, more <= 0)
         yield Goal("folding 10,000 records, against 1,000", FOLDED, ratio, ratio <= FOLDED)
+    if erasure := found.get("erasure"):
+        levels = erasure["erasing_beside_people"]
+        both = set.intersection(*map(set, levels.values()))
+        levels = {others: {n: one[n] for n in both} for others, one in levels.items()}
+        for name in ("calls", "read_units", "write_units"):
+            value = flat(levels, name)
+            title = f"erasing beside ten times the people: {name}, most/least"
+            yield Goal(title, 1.0, value, value <= 1 + 1e-9)
     if vacuum := found.get("vacuum"):
         share = vacuum["erased"]["1"]["read_bytes"] / vacuum["rewriting"]["read_bytes"]
         yield Goal("bytes to vacuum 0.05 %, of all", VACUUMED, share, share <= VACUUMED)
@@ -215,6 +223,7 @@ def shown(found: Json) -> RenderableType:
         *([_swept(found["sweep"])] if "sweep" in found else []),
         *([_fresh(found["freshness_seconds"])] if "freshness_seconds" in found else []),
         *([_cold(found["cold_start"])] if "cold_start" in found else []),
+        *(_erased(found["erasure"]) if "erasure" in found else []),
         *([_vacuum(found["vacuum"])] if "vacuum" in found else []),
         *(_accuracy(found["accuracy"]) if "accuracy" in found else []),
         _goals(found),
@@ -344,6 +353,31 @@ def _cold(cold: Json) -> Table:
     for name, milliseconds in cold["milliseconds"].items():
         table.add_row(name, f"{milliseconds:.0f}", f"{cold['ratio'].get(name, 1):.2f}")
     return table
+
+
+def _erased(found: Json) -> list[Table]:
+    took, units = found["seconds"], ("calls", "read_units", "write_units")
+    settling, load = took["settling"], took["requests_a_second"]
+    title = (
+        f"Seconds of an erasure that settles for {settling}, beside {load:.1f} requests a second"
+    )
+    figures = ("answered", "answered_at_most", "certified", "certified_at_most")
+    times = Table("events", "people", *(one.replace("_", " ") for one in figures), title=title)
+    for events, one in took["by_events"].items():
+        times.add_row(f"{int(events):,}", str(one["people"]), *(f"{one[n]:.2f}" for n in figures))
+    title = f"Erasing somebody, {found['states_entered']} states entered"
+    heads = ("calls", "read units", "write units")
+    cost = Table("beside people", "events", "rows", *heads, "billed ms", "dollars", title=title)
+    for others, levels in found["erasing_beside_people"].items():
+        for events, one in levels.items():
+            row = (f"{int(others):,}", f"{int(events):,}", f"{one['rows']:,}")
+            billed = " + ".join(f"{ms:,.0f}" for ms in one["billed_ms"].values())
+            asked = (f"{one[unit]:,.6g}" for unit in units)
+            cost.add_row(*row, *asked, billed, f"{one['dollars']['total']:.6f}")
+    beside = Table("", *heads, title="Beside an erasure, of somebody with 1,000 events")
+    for name, one in found["besides"].items():
+        beside.add_row(name, *(f"{one[unit]:,.4g}" for unit in units))
+    return [times, cost, beside]
 
 
 def _vacuum(found: Json) -> Table:

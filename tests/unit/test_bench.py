@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.bench import costs, units
+from tests.bench import costs, report, units
 from tests.bench.costs import Json, Work
 from tests.bench.counting import Archived, Counted, cases, repeated
 from tests.bench.meter import Counts
@@ -189,3 +189,12 @@ def test_a_million_events_cost_what_their_requests_cost() -> None:
     assert dollars["gateway"] == pytest.approx(0.035)
     assert dollars["sqs"] == pytest.approx(costs.price("sqs_request", 2 * 10_000))
     assert dollars["s3"] == pytest.approx(costs.price("s3_put", 4 * 10_000 / 10))
+
+
+def test_an_erasure_that_costs_more_beside_more_people_misses_its_goal() -> None:
+    few: Json = {"1000": {"calls": 88, "read_units": 70.0, "write_units": 50.0}}
+    for grown in ("calls", "read_units", "write_units"):
+        many = {"1000": few["1000"] | {grown: 1 + few["1000"][grown]}}
+        found = {"erasure": {"erasing_beside_people": {"1000": few, "10000": many}}}
+        missed = [goal.name for goal in report.goals(found) if not goal.met]
+        assert missed == [f"erasing beside ten times the people: {grown}, most/least"]

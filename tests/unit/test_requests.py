@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from candor import erasure, requests, rights
 from candor.errors import Clash, NotFound, Refused
-from candor.policy import DAY
+from candor.policy import DAY, iso
 from candor.ports import Key, Put, Table
 from candor.requests import Asking
 from candor.retention import sweep
 from candor.separation import separate
+from candor.transit import LIFE_SECONDS
 from tests.worlds import (
     CRM,
     WEB,
@@ -81,6 +82,17 @@ def test_when_the_wait_is_over_the_sweep_destroys() -> None:
     assert salts(shop) == 0
     assert shop.request(id_)["status"] == "running"
     assert shop.erase(MAIL) == id_
+
+
+def test_what_was_queued_while_somebody_waited_is_certified_too() -> None:
+    shop = shop_that(waiting_days=7)
+    id_ = shop.acknowledge(MAIL)
+    shop.clock.advance(7 * DAY + 1)
+    swept(shop)
+    shop.erase(MAIL)
+    told = shop.request(id_)["horizons"]
+    (until,) = (one["until"] for one in told if "transit" in one["what"])
+    assert until == iso(shop.clock() + LIFE_SECONDS)
 
 
 def test_who_is_taken_back_is_there_as_before() -> None:

@@ -159,7 +159,7 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
     if row["status"] not in ("running", "partial"):
         raise Clash("wrong_status", f"The request is {row['status']}.")
     now = int(work.clock())
-    horizons = _horizons(work, row, now)
+    horizons = _horizons(work, now)
     document = json.dumps(
         {
             "type": "candor/erasure-certificate/1",
@@ -304,14 +304,15 @@ def _key_ids(row: Row) -> list[str]:
     return [kid for kid in row["members"].values() if kid]
 
 
-def _horizons(work: Erasure, row: Row, now: int) -> list[Json]:
+def _horizons(work: Erasure, now: int) -> list[Json]:
     """What remains somewhere, unreadable, and until when."""
     days = {
         "backups of the keys table, which could bring back the shredded keys": work.recovery_days,
         "workflow history: the request's id and no personal data": HISTORY_DAYS,
     }
     told = [{"what": what, "until": iso(now + count * DAY)} for what, count in days.items()]
-    last_message = row["created"] + transit.LIFE_SECONDS
+    # Messages of who was hidden for long are younger than the request.
+    last_message = now + transit.LIFE_SECONDS
     archived = "archived records, which the nightly vacuum drops"
     return [
         *told,
