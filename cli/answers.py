@@ -470,6 +470,9 @@ class Many(BaseModel):
     created: datetime
     total: int
     statuses: Annotated[dict[Status, int], Field(description="how many are in which")]
+    waiting: Annotated[
+        int, Field(description="how many of the pending wait for their time or for a person")
+    ]
     attention: Annotated[list[str], Field(description="requests that somebody has to look at")]
 
 

@@ -88,6 +88,7 @@ def _followed(
             for one in found:
                 statuses.update(one["statuses"])
             ended = sum(count for status_, count in statuses.items() if status_ in ENDED)
+            ended += sum(one["waiting"] for one in found)
             total = sum(one["total"] for one in found)
             progress.tick(f"{ended} of {total}")
             if options.no_wait or ended == total:
@@ -221,6 +222,7 @@ def holds(options: argparse.Namespace, screen: Screen) -> int:
     api = Api(load_stack(options.endpoint_url, options.config_env))
     found = api.staff("dpo", "GET", "/holds")
     table = show.grid("hold", "until", "identifiers", "reason", "released")
+    table.columns[0].no_wrap = True  # to be copied
     for one in found.get("data", []):
         told = [show.plain(one.get(name) or "") for name in ("identifiers", "reason")]
         released = show.when(one["released"]) if one.get("released") else ""

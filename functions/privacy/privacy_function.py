@@ -125,7 +125,7 @@ def request_many(request: Request) -> Answer:
     row = requests.open_many(wiring.erasure, wiring.vault, subjects, body.mode, asking)
     wiring.bulk.start(row["pk"], {"bulk": row["pk"]})
     nobody = [index for index, one in enumerate(made) if one is None]
-    return Answer(requests.progress(wiring.rows, row) | {"nobody": nobody}, 202)
+    return Answer(requests.progress(wiring.erasure, row) | {"nobody": nobody}, 202)
 
 
 def show_many(request: Request) -> Answer:
@@ -133,7 +133,7 @@ def show_many(request: Request) -> Answer:
     principal = _principal(request, "privacy")
     id_ = _id(request)
     _tell(principal, "privacy.read", request=id_)
-    return Answer(requests.progress(wiring.rows, requests.many(wiring.rows, id_)))
+    return Answer(requests.progress(wiring.erasure, requests.many(wiring.rows, id_)))
 
 
 def show_request(request: Request) -> Answer:

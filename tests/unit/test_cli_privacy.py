@@ -1,16 +1,21 @@
 """`candor privacy`, `hold`, `fence` and `certificate`, against the served API."""
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from candor import erasure
+from candor.policy import ErasureRule
 from candor.signatures import pem, signed
 from cli import openapi, privacy
 from cli.api import Api
 from cli.main import main
+from functions.privacy import privacy_function
 from tests.described import Caller
 from tests.served import Served
 from tests.worlds import CRM, Shop, order, sent
@@ -115,3 +120,37 @@ def test_a_file_of_many_is_erased(
         file.write_text(wrong)
         assert main(["privacy", "erase", "--file", str(file)]) == 1
     assert main(["privacy", "erase"]) == 1
+
+
+def test_a_file_of_many_who_wait_is_not_waited_for(
+    shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ids.csv"
+    file.write_text("email:ann@example.com\n")
+    slow = replace(shop.erasure, policy=replace(shop.policy, erasure=ErasureRule(7, False)))
+
+    def take_up(seconds: float) -> None:
+        for row in shop.rows.held("requests"):
+            if row["type"] == "erasure":
+                erasure.advance(slow, shop.workflow, row["pk"])
+
+    monkeypatch.setattr(time, "sleep", take_up)
+    said(capsys, "hold", "list")  # from here on the function has this shop
+    privacy_function.wiring.__dict__["erasure"] = slow
+    told = said(capsys, "privacy", "erase", "--file", str(file))
+    assert told["statuses"] == {"pending": 1}
+
+
+def test_whoever_has_a_token_of_their_own_acts_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, str]] = []
+
+    def answer(_: Api, method: str, path: str, headers: dict[str, str], body: Any) -> Any:
+        sent.append(headers)
+        return {}
+
+    monkeypatch.setattr(Api, "_call", answer)
+    api = Api({"api_url": "http://x", "tokens": {"dpo": "tk_first"}})
+    api.staff("dpo", "GET", "/holds")
+    monkeypatch.setenv("CANDOR_TOKEN", "tk_second")
+    api.staff("dpo", "GET", "/holds")
+    assert [one["Authorization"] for one in sent] == ["Bearer tk_first", "Bearer tk_second"]

@@ -355,11 +355,11 @@ def test_of_many_each_is_asked_for_once() -> None:
 
     assert len(row["requests"]) == 3
     assert under_way in row["requests"]
-    told = requests.progress(shop.rows, row)
+    told = requests.progress(shop.erasure, row)
     assert told["statuses"] == {"pending": 2, "running": 1}
     for id_ in row["requests"]:
         erasure.advance(shop.erasure, shop.workflow, id_)
-    assert requests.progress(shop.rows, row)["statuses"] == {"running": 3}
+    assert requests.progress(shop.erasure, row)["statuses"] == {"running": 3}
     with pytest.raises(NotFound):
         requests.find(shop.rows, row["pk"])
     with pytest.raises(NotFound):
@@ -370,13 +370,13 @@ def test_who_is_named_twice_among_many_needs_nobody() -> None:
     shop = shop_that(second_person=True)
     subjects = [shop.id(one) for one in (ANN, MAIL)]
     row = requests.open_many(shop.erasure, shop.world.vault, subjects, "erase", ASKING)
-    assert len(requests.progress(shop.rows, row)["attention"]) == 2
+    assert len(requests.progress(shop.erasure, row)["attention"]) == 2
     first, second = row["requests"]
     requests.approve(shop.erasure, first, "another")
     erasure.advance(shop.erasure, shop.workflow, first)
     with pytest.raises(Clash):
         erasure.advance(shop.erasure, shop.workflow, second)
-    assert requests.progress(shop.rows, row)["attention"] == []
+    assert requests.progress(shop.erasure, row)["attention"] == []
 
 
 def test_of_many_none_is_lost_to_a_crash() -> None:

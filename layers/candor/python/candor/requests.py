@@ -169,16 +169,20 @@ def many(rows: Rows, id_: str) -> Row:
     return row
 
 
-def progress(rows: Rows, row: Row) -> Json:
-    """How far many requests are: how many are in which status, and which need somebody."""
-    found = rows.get([key_of(id_) for id_ in row["requests"]])
+def progress(work: Erasure, row: Row) -> Json:
+    """How far many requests are: how many are in which status, how many of the pending wait for
+    their time or for a person, and which need somebody."""
+    found = work.rows.get([key_of(id_) for id_ in row["requests"]])
     statuses = Counter(one["status"] for one in found.values())
     stuck = [one["pk"] for one in found.values() if _needs_somebody(one)]
+    pending = [one for one in found.values() if one["status"] == "pending"]
+    waiting = [one for one in pending if one["members"] and not ready(work, one)]
     return {
         "id": row["pk"],
         "created": iso(row["created"]),
         "total": len(row["requests"]),
         "statuses": dict(statuses),
+        "waiting": len(waiting),
         "attention": sorted(stuck),
     }
 
