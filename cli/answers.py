@@ -404,7 +404,7 @@ class Rebuilt(Read):
 class Receipt(BaseModel):
     """`null` is what is not known: nobody has searched there yet."""
 
-    store: Store
+    store: Store | Annotated[str, Field(pattern="^destination:[a-z][a-z0-9_]*$")]
     found: int | None
     deleted: int
     left: int | None
@@ -618,6 +618,14 @@ class PolicyErasure(BaseModel):
     second_person: bool
 
 
+class PolicyDestination(BaseModel):
+    name: str
+    url: str
+    knows: list[str]
+    tell: list[Literal["erasure"]]
+    answer_within_hours: int
+
+
 class Policy(BaseModel):
     """policy.yaml as it is in force; times in days."""
 
@@ -644,6 +652,7 @@ class Policy(BaseModel):
     imports: dict[str, Json]
     webhooks: dict[str, Json]
     erasure: PolicyErasure
+    destinations: dict[str, PolicyDestination]
     hash: str
 
 

@@ -48,6 +48,7 @@ def compare(old: Json, new: Json) -> list[Change]:
         *_signals(old, new),
         *_opt_outs(old, new),
         *_surroundings(old, new),
+        *_destinations(old, new),
         *_rest(old, new),
     ]
     alike: dict[tuple[Grade, str, str], list[str]] = {}
@@ -522,6 +523,37 @@ def _surroundings(old: Json, new: Json) -> Iterator[Told]:
 
 
 NOTHING_WAITED_FOR = {"waiting_days": 0, "second_person": False}
+
+
+def _destinations(old: Json, new: Json) -> Iterator[Told]:
+    for name, was, now in _pairs(old.get("destinations", {}), new["destinations"]):
+        path = f"destinations.{name}"
+        if was is None:
+            told = f"Data of people goes to {now['name']!r}; it is told when they are erased."
+            data = "Of erasures that were asked for before, it is told nothing."
+            yield ("widens", path, told, data)
+            continue
+        if now is None:
+            told = f"{was['name']!r} is not told any more when people are erased."
+            data = "It may still hold what it was given. Erasures that wait for it stay partial."
+            yield ("changes", path, told, data)
+            continue
+        if was["name"] != now["name"]:
+            told = f"People read that their data goes to {now['name']!r}, not {was['name']!r}."
+            yield ("changes", f"{path}.name", told)
+        if was["url"] != now["url"]:
+            yield ("changes", f"{path}.url", "It is told of erasures at another address.")
+        more, less = _sets(was["knows"], now["knows"])
+        if more:
+            told = f"It is told {_listed(more)} too of who is erased."
+            yield ("widens", f"{path}.knows", told, "In erasures from now on.")
+        if less:
+            told = f"It is not told {_listed(less)} any more of who is erased."
+            yield ("narrows", f"{path}.knows", told, "What it holds by these alone stays there.")
+        hours = was["answer_within_hours"], now["answer_within_hours"]
+        if hours[0] != hours[1]:
+            told = f"An erasure waits for its answer for {hours[1]} hours, and not {hours[0]}."
+            yield ("changes", f"{path}.answer_within_hours", told)
 
 
 def _rest(old: Json, new: Json) -> Iterator[Told]:

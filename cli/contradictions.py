@@ -50,6 +50,7 @@ def find(written: Written, kinds: Sequence[str]) -> list[Mistake]:
         _repeated(policy),
         _unreachable(policy),
         _mapped(policy),
+        _destinations(policy),
     )
     return [written.mistake(*told) for check in checks for told in check]
 
@@ -236,6 +237,16 @@ def _unreachable(policy: Any) -> Found:
         if shapes.flat(shapes.at(policy, "events", name, "properties") or []):
             message = f"nothing is kept of the properties of an {name} call"
             yield ("events", name, "properties"), message, "Leave it empty: [], and name traits."
+
+
+def _destinations(policy: Any) -> Found:
+    """Who is to be told of people by identifiers that there are not."""
+    identifiers = shapes.mapping(policy, "identifiers")
+    for name, destination in shapes.mapping(policy, "destinations").items():
+        for index, type_ in shapes.texts(shapes.at(destination, "knows")):
+            if type_ not in identifiers:
+                path = ("destinations", name, "knows", index)
+                yield path, f"no identifier {type_!r}", nearest(type_, identifiers)
 
 
 def _mapped(policy: Any) -> Found:

@@ -171,6 +171,13 @@ CALLS: dict[Operation, Call] = {
             "dry_run": True,
         },
     ),
+    privacy.take_answer: Call(
+        {200: answers.Done},
+        bodies.DestinationAnswer,
+        keys=ANYBODY,
+        fails=(404,),
+        example={"status": "erased"},
+    ),
     privacy.show_request: Call({200: answers.Request}, fails=(403, 404), right="privacy"),
     privacy.list_requests: Call(
         {200: answers.Requests}, parameters=("limit", "cursor"), right="privacy"
@@ -333,6 +340,10 @@ INSIDE: dict[str, Json] = {
     "writeKey": {"schema": {"type": "string"}},
     "key": {"schema": {"type": "string"}, "description": "The write key of a webhook"},
     "identifier": {"schema": {"type": "string"}, "example": "user_id:42"},
+    "callback": {
+        "schema": {"type": "string"},
+        "description": "The end of the `callback` that the destination was given",
+    },
 }
 KEYS: dict[str, Json] = {
     "writeKey": {

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from candor import webhooks
+from candor import addresses, webhooks
 from candor.conversion import Conversion, Target
 from candor.imports import Layout
 from candor.spelling import Normaliser
@@ -31,6 +31,8 @@ from cli.places import Mistake, Written
 from cli.problem import Problem
 
 Kind = Literal["server", "crm", "webhook", "app", "website"]
+MOST_DESTINATIONS = 50
+"""Each has a receipt in every erasure, and its name stands in the execution."""
 KINDS: tuple[Kind, ...] = ("server", "crm", "webhook", "app", "website")
 
 
@@ -189,6 +191,16 @@ class Webhook(Mapped):
         return self
 
 
+class Destination(Strict):
+    """Somebody else who gets people's data (`candor.destinations`)."""
+
+    name: str = Field(min_length=3)
+    url: Annotated[str, Field(min_length=1), AfterValidator(addresses.https)]
+    knows: list[str] = Field(min_length=1)
+    tell: list[Literal["erasure"]] = Field(min_length=1)
+    answer_within_hours: int = Field(strict=True, ge=1, le=720)
+
+
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
@@ -222,6 +234,7 @@ class Policy(Strict):
     imports: dict[Slug, Import] = {}
     webhooks: dict[Slug, Webhook] = {}
     erasure: Erasure = Erasure()
+    destinations: Annotated[dict[Slug, Destination], Field(max_length=MOST_DESTINATIONS)] = {}
 
 
 class Wrong(ValueError):

@@ -246,7 +246,7 @@ def request(found: Mapping[str, Any]) -> RenderableType:
 def certificate(found: Mapping[str, Any], document: Mapping[str, Any], verdict: Text) -> Panel:
     rows = facts()
     for name, value in document.items():
-        if name not in {"stores", "horizons"}:  # those of the request, told above
+        if name not in {"stores", "destinations", "horizons"}:  # told above, of the request
             rows.add_row(name.replace("_", " "), plain(value))
     rows.add_row("", "")
     rows.add_row("signature", found.get("signature", ""))

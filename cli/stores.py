@@ -67,12 +67,14 @@ def _store(
 
 
 def _steps(machine: dict[str, Any]) -> Iterator[str]:
-    """Of every task of a state machine, those in parallel branches and in maps too."""
+    """Of every task of a state machine, those in parallel branches and maps too."""
     for state in machine["States"].values():
         if state["Type"] == "Task":
-            yield state["Parameters"]["step"]
-        for inner in (*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])):
-            yield from _steps(inner)
+            parameters = state["Parameters"]
+            yield parameters.get("Payload", parameters)["step"]
+        inner = [state["ItemProcessor"]] if "ItemProcessor" in state else []
+        for branch in state.get("Branches", inner):
+            yield from _steps(branch)
 
 
 def main(arguments: list[str]) -> int:

@@ -446,6 +446,18 @@ class FakeWorkflow(_Tapped):
         super().__init__(tap)
         self.started: dict[str, Any] = {}
         self._states: dict[str, State] = {}
+        self.ended: dict[str, str] = {}
+        """How tasks ended, by their tokens: the error, or nothing."""
+
+    def succeed(self, token: str) -> None:
+        self._tap("succeed:before", token)
+        self.ended.setdefault(token, "")
+        self._tap("succeed:after", token)
+
+    def fail(self, token: str, error: str) -> None:
+        self._tap("fail:before", token)
+        self.ended.setdefault(token, error)
+        self._tap("fail:after", token)
 
     def start(self, name: str, payload: Mapping[str, Any]) -> None:
         sent = json.loads(json.dumps(payload))

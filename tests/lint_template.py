@@ -22,6 +22,7 @@ SUBSTITUTED = {
     "SweepFunctionArn": "arn:aws:lambda:eu-central-1:123456789012:function:candor-sweep",
     "SettleSeconds": "31",
     "ArchiveBucket": "candor-archive",
+    "RetellSeconds": "60",
 }
 
 

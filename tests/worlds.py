@@ -96,7 +96,13 @@ class Shop:
             self.rows, Vault({1: "m" * 64}), Identifiers(rules, "h" * 64), rules, self.clock
         )
         self.erasure = requests.Erasure(
-            self.rows, rules, self.clock, self.objects, (self.queue,), recovery_days=1
+            self.rows,
+            rules,
+            self.clock,
+            self.objects,
+            (self.queue,),
+            recovery_days=1,
+            vault=lambda: self.world.vault,
         )
 
     def id(self, text: str) -> Identifier:

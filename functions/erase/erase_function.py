@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from candor import audit, erasure, holds, vacuum
+from candor import audit, destinations, erasure, holds, requests, vacuum
 from candor.telemetry import Telemetry
 from candor.wiring import Wiring
 
@@ -22,12 +22,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     work = wiring.erasure
     if step == "plan":
         erasure.plan(work, request)
+    elif step == "destinations":
+        return {"names": destinations.pending(work, requests.find(wiring.rows, request))}
+    elif step == "tell":
+        row, signer = requests.find(wiring.rows, request), wiring.signer
+        name, token = event["destination"], event["token"]
+        destinations.tell(work, signer, wiring.send, wiring.workflow, row, name, token)
     elif step == "verify":
         return erasure.verify(work, request)
     elif step == "certify":
         erasure.certify(work, wiring.signer, request)
     elif step == "fail":
-        erasure.fail(work, request)
+        erasure.give_up(work, request, event["execution"])
     else:
         erasure.erase(work, step, request)
         return {}

@@ -7,6 +7,7 @@ from candor import (
     audit,
     bodies,
     credentials,
+    destinations,
     erasure,
     holds,
     profiles,
@@ -195,6 +196,16 @@ def lift_fence(request: Request) -> Answer:
     return Answer({"success": True})
 
 
+def take_answer(request: Request) -> Answer:
+    """Take the answer of a destination that was told of an erasure."""
+    status = bodies.parse(bodies.DestinationAnswer, request.json()).status
+    work, callback = wiring.erasure, request.path["callback"]
+    id_, name = destinations.answer(work, wiring.workflow, callback, status)
+    actor, action = f"destination:{name}", f"erasure.{status}"
+    audit.tell(wiring.audit_queue, at=wiring.clock(), actor=actor, action=action, request=id_)
+    return Answer({"success": True})
+
+
 def create_key(request: Request) -> Answer:
     """Issue a write key to a source, or a token to staff; it is shown this once."""
     principal = _principal(request, "keys")
@@ -261,6 +272,7 @@ ROUTES = {
     ("DELETE", "/fences/{identifier}"): lift_fence,
     ("POST", "/retention"): renew,
     ("GET", "/retention"): show_renewal,
+    ("POST", "/privacy/callbacks/{callback}"): take_answer,
     ("POST", "/keys"): create_key,
     ("GET", "/keys"): list_keys,
     ("POST", "/keys/{id}/secret"): share_secret,

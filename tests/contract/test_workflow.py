@@ -49,3 +49,11 @@ def test_starting_a_name_twice_is_starting_it_once(machine: Make) -> None:
     made.workflow.start("r-1", {"request": "r-1"})
 
     assert made.workflow.state("r-1") == "failed"
+
+
+def test_a_task_that_nobody_waits_for_can_be_ended_any_number_of_times(machine: Make) -> None:
+    made = machine("never")
+
+    for _ in range(2):
+        made.workflow.succeed("a token of nobody's")
+        made.workflow.fail("a token of nobody's", "Unreached")

@@ -106,6 +106,19 @@ def public_key(client: Client, outputs: Outputs) -> None:
     client("kms").get_public_key(KeyId=outputs["SigningKeyArn"])
 
 
+def end_task(operation: str, **more: str) -> Action:
+    """Of a task that there is not."""
+
+    def act(client: Client, outputs: Outputs) -> None:
+        try:
+            getattr(client("stepfunctions"), operation)(taskToken=ABSENT, **more)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in REFUSED:
+                raise
+
+    return act
+
+
 ALONE: dict[str, tuple[Action, set[str]]] = {
     "reads of identifier keys": (
         table("Keys", "get_item"),
@@ -136,7 +149,10 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
     "writes the audit log": (table("Audit", "put_item"), {"Audit"}),
     "changes the audit log": (table("Audit", "update_item"), set()),
     "deletes of the audit log": (table("Audit", "delete_item"), set()),
-    "opens what is sealed": (secret("Master"), {"Collect", "Unify", "Api", "Privacy", "Sweep"}),
+    "opens what is sealed": (
+        secret("Master"),
+        {"Collect", "Unify", "Api", "Privacy", "Erase", "Sweep"},
+    ),
     "names identifiers": (secret("Hmac"), {"Unify", "Api", "Privacy", "Sweep"}),
     "reads the archive": (bucket("Archive", "get_object"), {"Erase"}),
     "lists the archive": (bucket("Archive", "list_objects_v2"), {"Erase", "Sweep"}),
@@ -154,6 +170,11 @@ ALONE: dict[str, tuple[Action, set[str]]] = {
     "takes dead letters": (receive("EventsDlq"), set()),
     "signs": (sign, {"Api", "Erase", "Audit"}),
     "tells the public key": (public_key, {"Api"}),
+    "takes a destination's answer": (
+        end_task("send_task_success", output="{}"),
+        {"Privacy", "Erase"},
+    ),
+    "gives up on a destination": (end_task("send_task_failure"), {"Erase"}),
 }
 """What to try, and the functions that may."""
 

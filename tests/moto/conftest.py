@@ -141,7 +141,10 @@ class Cloud:
         kms = boto3.client("kms")
         made_key = kms.create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         yield {"Fn::GetAtt": ["SigningKey", "Arn"]}, made_key["KeyMetadata"]["Arn"]
-        yield {"Ref": "ErasureMachine"}, self.machine("Erasure", SettleSeconds="0")
+        yield (
+            {"Ref": "ErasureMachine"},
+            self.machine("Erasure", SettleSeconds="0", RetellSeconds="1"),
+        )
         yield {"Ref": "BulkMachine"}, self.machine("Bulk")
         yield {"Ref": "VacuumMachine"}, VACUUM
         yield {"Ref": "SweepFunction"}, f"{NAME}-sweep"
@@ -265,9 +268,9 @@ class Cloud:
             records += streams.get_records(ShardIterator=iterator)["Records"]
         return [record for record in records if record["eventName"] == "INSERT"]
 
-    def settled(self, request: str, run: str = "") -> str:
+    def settled(self, request: str, run: str = "", machine: str = "") -> str:
         """How the execution for a request ended."""
-        machine = self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
+        machine = machine or self.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
         return self.ended(machine, f"{request}{run}")
 
     def ended(self, machine: str, name: str) -> str:

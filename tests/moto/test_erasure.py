@@ -198,6 +198,39 @@ def test_a_partial_request_that_is_asked_for_again_goes_on(
     assert shown(cloud, id_)["status"] == "completed"
 
 
+@pytest.mark.parametrize("step", ["erase", "verify", "certify"])
+def test_an_execution_that_is_redriven_goes_on_to_its_end(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """As Step Functions does it, which no emulator does: from the state that failed, with its
+    input, under the same name."""
+    visit(cloud)
+    with monkeypatch.context() as broken:
+        failing(broken, step, "events" if step == "erase" else "")
+        id_ = ask(cloud).body["id"]
+        assert cloud.settled(id_) == "FAILED"
+        states = boto3.client("stepfunctions")
+        machine = cloud.functions["privacy"].variables["ERASURE_MACHINE_ARN"]
+        definition = json.loads(
+            states.describe_state_machine(stateMachineArn=machine)["definition"]
+        )
+        made = states.create_state_machine(
+            name="redriven",
+            definition=json.dumps(definition | {"StartAt": "Report failure"}),
+            roleArn="arn:aws:iam::123456789012:role/states",
+        )["stateMachineArn"]
+
+    def redrive(name: str) -> None:
+        states.start_execution(stateMachineArn=made, name=name, input=json.dumps({"request": id_}))
+
+    redrive(f"{id_}-7")
+    assert cloud.settled(id_, "-7", made) == "FAILED", "of another run than the request's"
+    assert shown(cloud, id_)["status"] == "partial"
+    redrive(id_)
+    assert cloud.settled(id_, machine=made) == "SUCCEEDED"
+    assert shown(cloud, id_)["status"] == "completed"
+
+
 def test_no_certificate_is_made_without_a_clean_verification(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

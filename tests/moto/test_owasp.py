@@ -34,8 +34,10 @@ OPEN = {
     "/docs",
     "/projects/{writeKey}/settings",
     "/webhooks/{key}",
+    "/privacy/callbacks/{callback}",
 }
-"""What needs no key in a header. A webhook's key is in its path, and its body is signed."""
+"""What needs no key in a header. A webhook's key is in its path, and its body is signed; the path
+of a callback is given to one destination, for one answer."""
 STAFF = {
     **{f"/profiles/{{identifier}}{part}": {"dpo", "analyst", "marketer"} for part in PARTS},
     "/profiles/{identifier}/why": {"dpo", "analyst", "marketer"},

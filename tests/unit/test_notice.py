@@ -265,6 +265,25 @@ def test_a_special_category_is_told() -> None:
     assert "Article 9" in words(marked(page(rules), "trait")["gender"])
 
 
+MAIL: Json = {
+    "name": "Example Mail, which sends our newsletters",
+    "url": "https://mail.example.com/",
+    "knows": ["email", "user_id"],
+    "tell": ["erasure"],
+    "answer_within_hours": 72,
+}
+
+
+def test_who_else_gets_data_is_told_where_somebody_does() -> None:
+    assert "Whom we give it to" not in words(page())
+    document = page(policy(lambda p: p["destinations"].update(mail=MAIL)))
+    assert "Whom we give it to" in words(document)
+    row = words(marked(document, "destination")["mail"])
+    assert MAIL["name"] in row
+    assert "Your email address" in row
+    assert "The id of your account with us" in row
+
+
 # Safe
 
 TEXTS: dict[str, Callable[[Json, str], object]] = {
@@ -279,6 +298,7 @@ TEXTS: dict[str, Callable[[Json, str], object]] = {
     "identifier": lambda p, text: p["identifiers"].update({text: p["identifiers"]["email"]}),
     "record": lambda p, text: p["records"].update({text: 30}),
     "context": lambda p, text: p["context"]["keep"].append(text),
+    "destination": lambda p, text: p["destinations"].update({text: MAIL | {"name": text}}),
 }
 
 

@@ -17,6 +17,16 @@ from tests.worlds import YAML
 TEXT = YAML.read_text()
 
 
+def destination(old: str, new: str) -> str:
+    """The section with one destination, of which one thing is wrong; as long as a line may be."""
+    right = (
+        "destinations:\n  mail:\n    {name: Example Mail, url: 'https://mail.example.com/erasures',"
+        " knows: [email], tell: [erasure], answer_within_hours: 72}"
+    )
+    assert right.count(old) == 1
+    return right.replace(old, new)
+
+
 def line_of(text: str, words: str) -> int:
     assert text.count(words) == 1, f"{words!r} stands {text.count(words)} times"
     return text[: text.index(words)].count("\n") + 1
@@ -56,6 +66,42 @@ EXPLAINED = {
         "traits.avatar.retention",
         "no class 'xyz'",
         "There is: unnamed, brief, behaviour, account, transaction.",
+    ),
+    "a destination without https": (
+        ("destinations: {}", destination("url: 'https", "url: 'http")),
+        "destinations.mail.url",
+        "it should begin with https://",
+        "",
+    ),
+    "a destination by its number": (
+        ("destinations: {}", destination("mail.example.com", "10.0.0.1")),
+        "destinations.mail.url",
+        "it should name a host by its full name",
+        "",
+    ),
+    "a destination that knows people by nothing": (
+        ("destinations: {}", destination("[email]", "[mail]")),
+        "destinations.mail.knows.0",
+        "no identifier 'mail'",
+        "Did you mean `email`?",
+    ),
+    "a destination that is told of something else": (
+        ("destinations: {}", destination("[erasure]", "[erasures]")),
+        "destinations.mail.tell.0",
+        "'erasures' is not",
+        "Did you mean `erasure`?",
+    ),
+    "a wait that is too long": (
+        ("destinations: {}", destination("72", "721")),
+        "destinations.mail.answer_within_hours",
+        "721 is too large",
+        "At most 720.",
+    ),
+    "no wait": (
+        ("destinations: {}", destination(", answer_within_hours: 72", "")),
+        "destinations.mail.answer_within_hours",
+        "`answer_within_hours` is missing",
+        "Add `answer_within_hours:`",
     ),
     "a field that is nearly one": (
         ("normaliser: phone,", "normalizer: phone,"),

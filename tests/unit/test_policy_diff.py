@@ -700,6 +700,46 @@ def test_a_commit_is_held_against_a_file(
     assert "candor policy check" in capsys.readouterr().err
 
 
+MAIL = {
+    "name": "Example Mail",
+    "url": "https://mail.example.com/",
+    "knows": ["email"],
+    "tell": ["erasure"],
+    "answer_within_hours": 72,
+}
+
+
+def mails(**changed: Any) -> Edit:
+    return lambda p: p["destinations"].update(mail=MAIL | changed)
+
+
+def test_whom_data_goes_to_is_told() -> None:
+    new = only(mails())
+    assert (new.grade, new.paths) == ("widens", ("destinations.mail",))
+    assert "'Example Mail'" in new.people
+    earlier = deepcopy(OLD)
+    del earlier["destinations"]  # as a version that knew none has it
+    later = deepcopy(OLD)
+    mails()(later)
+    assert [one.grade for one in changes.compare(earlier, later)] == ["widens"]
+    gone = only(lambda p: p["destinations"].clear(), mails())
+    assert "stay partial" in gone.data
+
+
+@pytest.mark.parametrize(
+    ("edit", "grade", "path"),
+    [
+        (mails(name="Other Mail"), "changes", "name"),
+        (mails(url="https://other.example.com/"), "changes", "url"),
+        (mails(knows=["email", "phone"]), "widens", "knows"),
+        (mails(answer_within_hours=24), "changes", "answer_within_hours"),
+    ],
+)
+def test_what_changes_about_a_destination_is_told(edit: Edit, grade: str, path: str) -> None:
+    change = only(edit, mails())
+    assert (change.grade, change.paths) == (grade, (f"destinations.mail.{path}",))
+
+
 def test_two_spellings_of_one_policy_do_not_differ() -> None:
     other = compile_policy(yaml.safe_dump(yaml.safe_load(YAML.read_text())))
     assert changes.compare(SHIPPED.document, other) == []

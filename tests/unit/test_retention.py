@@ -12,6 +12,7 @@ from candor.policy import DAY
 from candor.ports import Row, Table
 from candor.retention import GRACE, sweep
 from candor.transit import Transit
+from tests.fakes import FakeWorkflow
 from tests.worlds import (
     CRM,
     GRAPH,
@@ -288,6 +289,21 @@ def test_sweep_takes_up_a_request_that_stopped_before_it_was_fenced() -> None:
     assert shop.request(opened["pk"])["status"] == "running"
     with pytest.raises(NotFound):
         shop.view("user_id:42")
+
+
+def test_a_running_request_that_no_machine_works_on_is_begun_again() -> None:
+    """Its execution was aborted, timed out, or is not there."""
+    shop = Shop()
+    shop.send(CRM, order("o1", userId="42"))
+    id_ = shop.acknowledge("user_id:42")
+    shop.workflow = FakeWorkflow()
+    sweep(shop.erasure, shop.world, shop.workflow, always)
+    assert shop.request(id_)["status"] == "running", "it may be about to appear"
+
+    shop.clock.advance(GRACE + 1)
+    sweep(shop.erasure, shop.world, shop.workflow, always)
+    assert shop.request(id_)["status"] == "running"
+    assert shop.workflow.started.keys() == {id_}
 
 
 def test_a_request_that_cannot_go_on_does_not_stop_the_sweep() -> None:

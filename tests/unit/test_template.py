@@ -1,11 +1,14 @@
 """What the template must keep, whoever edits it."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from candor.erasure import ErasureFailed
+from cli.policy import MOST_DESTINATIONS
 from tests import lint_template
 
 Resources = dict[str, dict[str, Any]]
@@ -204,9 +207,9 @@ def test_times_that_depend_on_each_other_agree() -> None:
 def test_every_store_names_its_erasure_step_or_why_it_has_none(
     sources: Resources, machines: dict[str, dict[str, Any]]
 ) -> None:
-    steps = {
-        task["Parameters"]["step"] for machine in machines.values() for task in tasks(machine)
-    } | {"shred"}
+    steps = {event_of(task)["step"] for machine in machines.values() for task in tasks(machine)} | {
+        "shred"
+    }
     assert steps >= STEPS
     for name, resource in sources.items():
         if resource["Type"] in STORES:
@@ -237,18 +240,60 @@ def test_what_opens_and_proves_the_data_outlives_the_stack(sources: Resources) -
 
 def test_every_task_has_a_limit_and_a_way_out(machine: dict[str, Any]) -> None:
     found = list(tasks(machine))
-    assert {task["Parameters"]["step"] for task in found} == {
-        *("plan", "graph", "events", "queues", "verify", "certify", "fail")
+    assert {event_of(task)["step"] for task in found} == {
+        *("plan", "graph", "events", "queues", "destinations", "tell"),
+        *("verify", "certify", "fail"),
     }
     for task in found:
-        assert task["TimeoutSeconds"] > 300  # the function's own limit comes first
+        if event_of(task)["step"] == "tell":  # its time is the policy's
+            assert task["TimeoutSecondsPath"] == "$.seconds"
+        else:
+            assert task["TimeoutSeconds"] > 300  # the function's own limit comes first
         assert task["Retry"]
-        assert task["Catch"]
+        # What fails last is not caught: its error is the execution's, which can be redriven.
+        assert bool(task.get("Catch")) == (event_of(task)["step"] != "fail")
+
+
+def test_an_execution_ends_in_a_task_so_that_it_can_be_redriven(machine: dict[str, Any]) -> None:
+    """A redriven execution begins with the state that failed; a Fail state would fail again."""
+    assert "Fail" not in {state["Type"] for state in states(machine)}
+    last = machine["States"]["Report failure"]
+    assert last["Retry"][0] == {"ErrorEquals": [ErasureFailed.__name__], "MaxAttempts": 0}
+    assert last["Next"] == machine["StartAt"] == "Plan"
 
 
 def test_tasks_are_told_the_request_and_nothing_else(machine: dict[str, Any]) -> None:
     for task in tasks(machine):
-        assert task["Parameters"].keys() == {"step", "request.$"}
+        told = event_of(task).keys() - {"step", "request.$"}
+        more = {"tell": {"destination.$", "token.$"}, "fail": {"execution.$"}}
+        assert told == more.get(event_of(task)["step"], set())
+
+
+def test_no_state_hands_on_more_than_the_request_and_what_is_bounded(
+    machine: dict[str, Any],
+) -> None:
+    """However many people, rows and objects a request has, an execution carries at most 256 KB."""
+    kept = {state["ResultPath"] for state in states(machine) if "ResultPath" in state}
+    assert kept == {None, "$.verified", "$.destinations"}
+    for state in states(machine):
+        if state["Type"] in ("Task", "Map", "Parallel"):
+            assert "ResultPath" in state
+        for way in state.get("Catch", []):
+            assert way["ResultPath"] is None
+    names = ["x" * 64] * MOST_DESTINATIONS
+    most = [{"name": name, "seconds": 720 * 3600} for name in names]
+    assert len(json.dumps({"request": "0" * 28, "destinations": {"names": most}})) < 8_000
+
+
+def test_destinations_on_this_machine_are_for_the_local_configuration_alone() -> None:
+    template = lint_template.template()
+    given = template["Globals"]["Function"]["Environment"]["Variables"]["LOCAL_DESTINATIONS"]
+    assert given == {"Fn::If": ["Local", {"Ref": "LocalDestinations"}, ""]}
+    assert template["Conditions"]["Local"] == {"Fn::Equals": [{"Ref": "Configuration"}, "local"]}
+    used = json.dumps(template["Resources"]) + json.dumps(template["Globals"])
+    assert used.count("LocalDestinations") == 1
+    config = tomllib.loads((lint_template.ROOT / "samconfig.toml").read_text())
+    assert "LocalDestinations" not in json.dumps(config)
 
 
 def test_only_a_clean_verification_leads_to_the_certificate(machine: dict[str, Any]) -> None:
@@ -323,10 +368,19 @@ def many(value: str | list[str]) -> list[str]:
 
 
 def tasks(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every task of a state machine, those in parallel branches and in maps too."""
+    yield from (state for state in states(machine) if state["Type"] == "Task")
+
+
+def event_of(task: dict[str, Any]) -> dict[str, Any]:
+    """What a task's function is called with."""
+    event: dict[str, Any] = task["Parameters"].get("Payload", task["Parameters"])
+    return event
+
+
+def states(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every state of a machine, those in parallel branches and maps too."""
     for state in machine["States"].values():
-        if state["Type"] == "Task":
-            yield state
-        inner = [*state.get("Branches", []), state.get("ItemProcessor", {"States": {}})]
-        for one in inner:
-            yield from tasks(one)
+        yield state
+        inner = [state["ItemProcessor"]] if "ItemProcessor" in state else []
+        for branch in state.get("Branches", inner):
+            yield from states(branch)

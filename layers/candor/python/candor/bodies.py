@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
-from candor import consents, credentials, proofs
+from candor import consents, credentials, destinations, proofs
 from candor.consent import Mechanism
 from candor.credentials import Role, Trust
 from candor.errors import Refused
@@ -148,6 +148,12 @@ class Hold(Body):
     subject: Subject
     reason: Annotated[str, Field(min_length=3, max_length=1024)]
     until: Annotated[AwareDatetime, Field(strict=False)]
+
+
+class DestinationAnswer(Body):
+    """What became of the erasure that a destination was told of."""
+
+    status: destinations.Status
 
 
 class Source(Body):

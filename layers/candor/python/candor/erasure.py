@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from candor import fencing, keyring, requests, transit, vacuum
+from candor import destinations, fencing, keyring, requests, transit, vacuum
 from candor.errors import Clash
 from candor.identifiers import Identifier
 from candor.identity import link_key, node_key, profile_key
@@ -77,7 +77,8 @@ def refuse(work: Erasure, id_: str, ground: str) -> Row:
 def reopen(work: Erasure, row: Row) -> Row:
     """Show again whom a request that ended so had hidden."""
     fencing.reopen(work, row["pk"])
-    return work.rows.update(Update(requests.key_of(row["pk"]), set={"open": True}))
+    done = Update(requests.key_of(row["pk"]), set={"open": True}, remove=("salt",))
+    return work.rows.update(done)
 
 
 def _end(work: Erasure, id_: str, status: str, **why: str) -> Row:
@@ -89,12 +90,16 @@ def forecast(work: Erasure, subject: Identifier) -> list[Json]:
     """What would go, store by store. Changes nothing."""
     found = work.rows.get([node_key(subject.key)])
     profiles = fencing.profiles_of(work, {node["profile"] for node in found.values()})
-    members = {subject.key, *(idkey for row in profiles.values() for idkey in row["members"])}
+    members = {subject.key: subject.type}
+    for profile in profiles.values():
+        members |= profile["members"]
     kids = keyring.key_ids(keyring.states(work.rows, members))
     row: Row = {"members": kids, "profiles": list(profiles)}
+    counts: dict[str, int] = {store: _count(work, store, row) for store in SEARCHED}
+    counts |= destinations.forecast(work, members.values())
     counted = [
         {"store": store, "found": count, "deleted": 0, "left": count, "because": "dry run"}
-        for store, count in ((store, _count(work, store, row)) for store in SEARCHED)
+        for store, count in counts.items()
     ]
     return [*counted, vacuum.receipt(row) | {"because": "dry run; the vacuum will search it"}]
 
@@ -124,12 +129,16 @@ def _delete(work: Erasure, store: Store, row: Row) -> None:
 
 
 def verify(work: Erasure, id_: str) -> Json:
-    """Search every live store again. Returns {"clean", "attempt", "last"} for the machine."""
+    """Search every live store again. Returns {"clean", "attempt", "last"} for the machine.
+
+    What only a destination has left is not deleted again: it had its time to answer.
+    """
     row = requests.find(work.rows, id_)
     left = {store: _count(work, store, row) for store in ("graph", "events")}
     readable = keyring.states(work.rows, list(row["members"]))
     left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
-    clean = not any(left.values())
+    here = any(left.values())
+    clean = not here and not destinations.unconfirmed(row)
     row = work.rows.update(
         Update(
             requests.key_of(id_),
@@ -139,7 +148,7 @@ def verify(work: Erasure, id_: str) -> Json:
         )
     )
     attempts = row["attempts"]
-    return {"clean": clean, "attempt": attempts, "last": attempts >= ROUNDS}
+    return {"clean": clean, "attempt": attempts, "last": not here or attempts >= ROUNDS}
 
 
 def certify(work: Erasure, signer: Signer, id_: str) -> None:
@@ -160,7 +169,11 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
             "completed": iso(now),
             "policy": row["policy"],
             "identifiers": len(row["members"]),
-            "stores": [receipt(row | {"completed": now}, store) for store in STORES],
+            "stores": [
+                *(receipt(row | {"completed": now}, store) for store in STORES),
+                *destinations.receipts(row),
+            ],
+            "destinations": destinations.confirmations(row),
             "shredded_key_ids": sorted(_key_ids(row)),
             "horizons": horizons,
         },
@@ -234,6 +247,25 @@ def fail(work: Erasure, id_: str) -> None:
     row = requests.find(work.rows, id_)
     if row["status"] == "running":
         requests.move(work, id_, "partial", ("running",))
+
+
+class ErasureFailed(Exception):
+    """What an execution ends with; the machine goes by the name."""
+
+
+def give_up(work: Erasure, id_: str, name: str) -> None:
+    """The machine's last step after a failure: the request is `partial`. Raises ErasureFailed.
+
+    Where it is so already, somebody has redriven the execution of this name, which then goes on.
+    """
+    row = requests.find(work.rows, id_)
+    if requests.execution(row) == name and row["status"] == "partial":
+        again = {"status": "running", "attempts": 0}
+        work.rows.update(Update(requests.key_of(id_), set=again, when={"status": "partial"}))
+        return
+    if requests.execution(row) == name:
+        fail(work, id_)
+    raise ErasureFailed("The request's receipts say what is left and why.")
 
 
 def _count(work: Erasure, store: Store, row: Row) -> int:

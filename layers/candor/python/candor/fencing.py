@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
 
-from candor import holds, keyring
+from candor import destinations, holds, keyring
 from candor.consent import denials
 from candor.errors import Clash
 from candor.identity import ERASING, EVERYBODY, HIDDEN, TRIES, node_key, profile_key
@@ -39,13 +39,14 @@ def hide(work: Erasure, id_: str) -> None:
         kids = keyring.key_ids(keyring.states(work.rows, everyone))
         named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
         try:
-            if named != members:
-                _name(work, row, named, profiles)
+            told = destinations.gathered(work, row, everyone)
+            if named != members or told:
+                _name(work, row, {"members": named, **told}, profiles)
             for id_of, profile in profiles.items():
                 _close(work, id_of, profile, id_)
         except Conflict:
             continue
-        if named.keys() == members.keys():
+        if named.keys() == members.keys() and not told:
             break  # closed before we looked, so nobody has joined since
     else:
         raise Unavailable("the profile changes faster than it can be closed")
@@ -158,8 +159,9 @@ def _left_out(work: Erasure, members: set[str], by: str) -> dict[str, Row]:
 
 def _name(work: Erasure, row: Row, named: Row, profiles: dict[str, Row]) -> None:
     """Write down who and what the request covers, if nobody else did meanwhile."""
-    change = {"members": named, "profiles": sorted({*row["profiles"], *profiles})}
-    work.rows.update(Update(key_of(row["pk"]), set=change, when={"members": row["members"]}))
+    change = {**named, "profiles": sorted({*row["profiles"], *profiles})}
+    seen = {name: row.get(name, ABSENT) for name in ("members", "identities")}
+    work.rows.update(Update(key_of(row["pk"]), set=change, when=seen))
 
 
 def _close(work: Erasure, profile: str, listed: Row, id_: str) -> None:

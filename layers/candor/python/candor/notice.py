@@ -145,6 +145,7 @@ def page(policy: Json) -> str:
         "identifiers": ("How we recognise you", _identifiers(policy)),
         "records": ("Records that protect you", _records(policy)),
         "sources": ("Where it comes from", _sources(policy)),
+        **_destinations(policy),
         "rights": ("Your rights, and how to use them", _rights(policy)),
     }
     links = "".join(
@@ -275,6 +276,20 @@ def _sources(policy: Json) -> str:
     told = [f"{SOURCES[kind]}." for kind in policy["sources"]["priority"]]
     order = "<p>Where two of them differ, the one that stands higher here counts.</p>\n"
     return _list([one[0].upper() + one[1:] for one in told]) + order
+
+
+def _destinations(policy: Json) -> dict[str, tuple[str, str]]:
+    """The section about others who get it, where there are any."""
+    rows = []
+    for name, one in policy["destinations"].items():
+        known = (IDENTIFIERS.get(each, label(each)) for each in one["knows"])
+        cell = "".join(f"<div>{_e(each)}</div>" for each in known)
+        rows.append((f'data-destination="{_e(name)}"', _e(one["name"]), "", cell))
+    if not rows:
+        return {}
+    text = "<p>When we erase you we tell them, and your certificate says what they answered.</p>\n"
+    table = _table("Others who get data about you", "Who", rows, second="By what they know you")
+    return {"destinations": ("Whom we give it to", text + table)}
 
 
 def _rights(policy: Json) -> str:

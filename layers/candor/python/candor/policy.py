@@ -54,6 +54,23 @@ class IdentifierRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Somebody else who gets people's data."""
+
+    name: str
+    url: str
+    knows: frozenset[str]
+    """The types of identifiers that it knows people by."""
+    tell: frozenset[str]
+    """What it is told of: `erasure`."""
+    answer_within_hours: int
+
+    @classmethod
+    def of(cls, rule: Mapping[str, Any]) -> Self:
+        return cls(**{**rule, "knows": frozenset(rule["knows"]), "tell": frozenset(rule["tell"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Attribute:
     """A trait, or an event with its `properties` (None: all of them)."""
 
@@ -111,6 +128,7 @@ class Policy:
     webhooks: Mapping[str, Any]
     """The same of webhooks' bodies; `candor.webhooks` has their form."""
     erasure: ErasureRule
+    destinations: Mapping[str, Destination]
 
     @classmethod
     def of(cls, compiled: Mapping[str, Any]) -> Self:
@@ -163,6 +181,9 @@ class Policy:
             imports=compiled["imports"],
             webhooks=compiled["webhooks"],
             erasure=ErasureRule(**compiled["erasure"]),
+            destinations={
+                name: Destination.of(rule) for name, rule in compiled["destinations"].items()
+            },
         )
 
     @classmethod

@@ -212,6 +212,12 @@ class Workflow(Protocol):
 
     def state(self, name: str) -> Literal["running", "succeeded", "failed", "absent"]: ...
 
+    def succeed(self, token: str) -> None:
+        """End the task that waits with this token; nothing, where none waits any more."""
+
+    def fail(self, token: str, error: str) -> None:
+        """The same, with an error that the machine may try again after."""
+
 
 class Sweeper(Protocol):
     """The function that sweeps."""

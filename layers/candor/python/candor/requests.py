@@ -8,12 +8,12 @@ requester, and how, is sealed under a key of its own.
 import calendar
 import secrets
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from candor import keyring, vacuum
+from candor import destinations, keyring, vacuum
 from candor.errors import Clash, NotFound
 from candor.identifiers import Identifier
 from candor.policy import DAY, Policy, iso
@@ -43,6 +43,10 @@ Ground = Literal[
 """Why a request may be refused. (GDPR Articles 12(2), 12(5), 17(3))"""
 
 
+def _no_vault() -> Vault:
+    raise LookupError("what destinations are told of is sealed, and there is no vault to open it")
+
+
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """What every step of erasing works with."""
@@ -53,6 +57,8 @@ class Erasure:
     objects: Objects
     queues: tuple[Queue, ...] = ()
     recovery_days: int = 1
+    vault: Callable[[], Vault] = _no_vault
+    """Only called where the policy names destinations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +83,16 @@ def find(rows: Rows, id_: str) -> Row:
 
 
 def open_(
-    work: Erasure, vault: Vault, type_: Type, subject: str, asking: Asking, **more: Any
+    work: Erasure, vault: Vault, type_: Type, subject: Identifier, asking: Asking, **more: Any
 ) -> Row:
-    """Write down a request of a person whose identifier has the key `subject`."""
+    """Write down a request of a person."""
     id_, row = _row(work, vault, type_, subject, asking, **more)
     work.rows.commit(Put(key_of(id_), row, when={"pk": ABSENT}))
     return row | {"pk": id_}
 
 
 def _row(
-    work: Erasure, vault: Vault, type_: Type, subject: str, asking: Asking, **more: Any
+    work: Erasure, vault: Vault, type_: Type, subject: Identifier, asking: Asking, **more: Any
 ) -> tuple[str, Row]:
     now = work.clock()
     id_, salt = new_id(now), new_salt()
@@ -94,7 +100,7 @@ def _row(
     return id_, {
         "type": type_,
         "status": "pending",
-        "subject": subject,
+        "subject": subject.key,
         "created": int(now),
         "answer_by": answer_by(now, asking.law),
         "law": asking.law,
@@ -105,6 +111,7 @@ def _row(
         "due": due,
         "ttl": due,
         **more,
+        **(destinations.opened(work, vault, id_, salt, subject) if type_ == "erasure" else {}),
     }
 
 
@@ -120,7 +127,7 @@ def open_erasure(
     joined = _joinable(work, subject.key, mode)
     if joined:
         return taken_up(work, joined)
-    return open_(work, vault, "erasure", subject.key, asking, **_new_erasure(work, mode))
+    return open_(work, vault, "erasure", subject, asking, **_new_erasure(work, mode))
 
 
 def open_many(
@@ -139,7 +146,7 @@ def open_many(
             ids.append(open_erasure(work, vault, one, mode, asking)["pk"])
             continue
         new = _new_erasure(work, mode)
-        id_, row = _row(work, vault, "erasure", one.key, asking, **new)
+        id_, row = _row(work, vault, "erasure", one, asking, **new)
         ids.append(id_)
         puts.append(Put(key_of(id_), row))
     work.rows.put(puts)
@@ -252,7 +259,10 @@ def shown(row: Row) -> Json:
         "awaits_approval": waits and row["status"] in ACTIVE,
         "ground": row.get("ground"),
         "identifiers": len(row.get("members", ())),
-        "receipts": [receipt(row, store) for store in STORES if _is_told(row, store)],
+        "receipts": [
+            *(receipt(row, store) for store in STORES if _is_told(row, store)),
+            *destinations.receipts(row),
+        ],
         "horizons": row.get("horizons", []),
         "certificate": row.get("certificate"),
     }

@@ -18,7 +18,7 @@ from candor.world import World
 
 def restrict(work: Erasure, world: World, one: Identifier, asking: Asking) -> Row:
     """Keep a person's data and use it for nothing, until `lift`. Raises NotFound."""
-    row = requests.open_(work, world.vault, "restriction", one.key, asking)
+    row = requests.open_(work, world.vault, "restriction", one, asking)
     _carry_out(work, row, lambda: consents.restrict(world, one.key, asking.principal, on=True))
     return requests.move(work, row["pk"], "running", ("pending",))
 
@@ -39,7 +39,7 @@ def object_(
     chosen = dict.fromkeys(purposes or resting, False)
     if not chosen:
         raise Refused("nothing_chosen", "Nothing rests on a legitimate interest: name `purposes`.")
-    row = requests.open_(work, world.vault, "objection", one.key, asking)
+    row = requests.open_(work, world.vault, "objection", one, asking)
     choice = consents.Choice(
         (one,), chosen, world.clock(), "objection", {}, asking.principal, "server"
     )
@@ -51,7 +51,7 @@ def rectify(
     work: Erasure, world: World, one: Identifier, said: Mapping[str, Any], asking: Asking
 ) -> Row:
     """Correct traits of a person. Raises NotFound, and Refused for a name that is not kept."""
-    row = requests.open_(work, world.vault, "rectification", one.key, asking)
+    row = requests.open_(work, world.vault, "rectification", one, asking)
     _carry_out(work, row, lambda: traits.rectify(world, one, said, asking.principal))
     return _done(work, row, len(said))
 

@@ -1,17 +1,21 @@
 """The one place that builds everything. Each part is made when it is first used, once a process."""
 
+import json
 import os
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import get_args
 
 from candor.credentials import Credentials
+from candor.destinations import Send
 from candor.identifiers import Identifiers
-from candor.policy import Policy
+from candor.policy import Destination, Policy
 from candor.ports import Table
 from candor.requests import Erasure
 from candor.sealing import Vault
+from candor.stores import https
 from candor.stores.clients import client
 from candor.stores.dynamo import DynamoRows
 from candor.stores.functions import LambdaSweeper
@@ -49,7 +53,21 @@ class Wiring:
 
     @cached_property
     def policy(self) -> Policy:
-        return Policy.load()
+        policy = Policy.load()
+        given = self._local_destinations
+        if not given:
+            return policy
+        there = {name: Destination.of(rule) for name, rule in json.loads(given).items()}
+        return replace(policy, destinations=there)
+
+    @property
+    def _local_destinations(self) -> str:
+        """Destinations on this machine, in the compiled policy's form, instead of the policy's."""
+        return self._environ.get("LOCAL_DESTINATIONS", "") if self.local else ""
+
+    @property
+    def send(self) -> Send:
+        return partial(https.post, loopback=bool(self._local_destinations))
 
     @cached_property
     def rows(self) -> DynamoRows:
@@ -135,4 +153,5 @@ class Wiring:
             objects=self.archive,
             queues=tuple(SqsQueue(client("sqs"), url) for url in urls),
             recovery_days=int(environ.get("RECOVERY_DAYS", "1")),
+            vault=lambda: self.vault,
         )
