@@ -31,6 +31,8 @@ CCPA_DAYS = 45
 WAITING = ("pending", "held")
 """Nothing is destroyed yet, so the request can still be taken back."""
 ACTIVE = (*WAITING, "running")
+ENDED = ("cancelled", "refused")
+"""By a decision: whom such a request had hidden is shown again."""
 Ground = Literal[
     "identity_not_verified",
     "manifestly_unfounded",
@@ -193,13 +195,16 @@ def _new_erasure(work: Erasure, mode: keyring.Mode) -> Row:
 
 
 def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) -> Row:
-    """A request in its next status, from one of `from_`. Raises Clash where it is in another."""
+    """A request in its next status, from one of `from_`. Raises Clash where it is in another, and
+    where it is to end though data is destroyed already."""
     row = find(work.rows, id_)
     while row["status"] in from_:
-        change = {"status": to, **more}
+        if to in ENDED and "shredding" in row:
+            raise Clash("wrong_status", "Some of this person's data is destroyed already.")
+        when = {"status": row["status"], "shredding": row.get("shredding", ABSENT)}
+        change = Update(key_of(id_), set={"status": to, **more}, add={"turns": 1}, when=when)
         try:
-            when = {"status": row["status"]}
-            return work.rows.update(Update(key_of(id_), set=change, when=when))
+            return work.rows.update(change)
         except Conflict:
             row = find(work.rows, id_)
     if row["status"] == to:
