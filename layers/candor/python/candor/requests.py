@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from candor import destinations, keyring, vacuum
 from candor.errors import Clash, NotFound
 from candor.identifiers import Identifier
+from candor.identity import node_key, profile_key
 from candor.policy import DAY, Policy, iso
 from candor.ports import ABSENT, Clock, Conflict, Key, Objects, Put, Queue, Row, Rows, Update
 from candor.sealing import Vault, new_salt
@@ -314,10 +315,16 @@ def new_id(now: float) -> str:
 def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:
     """A request that already does what is asked."""
     state = keyring.states(work.rows, [idkey])[idkey]
-    if state.mode is None or state.request is None:
-        return None
-    if mode == "erase_and_suppress" and state.mode == "erase":
-        return None
-    key = key_of(state.request)
+    key = key_of((state.mode and state.request) or _closed_by(work, idkey) or "-")
     row = work.rows.get([key]).get(key)
+    if row and mode == "erase_and_suppress" and (state.mode or row["mode"]) == "erase":
+        return None
     return row if row and row["status"] in (*ACTIVE, "partial", "completed") else None
+
+
+def _closed_by(work: Erasure, idkey: str) -> str | None:
+    """The request that has closed a profile, and has not come to this key of its own yet."""
+    node = work.rows.get([node_key(idkey)], expired=True).get(node_key(idkey))
+    address = profile_key(node["profile"] if node else "-")
+    closed: str | None = work.rows.get([address], expired=True).get(address, {}).get("request")
+    return closed
