@@ -12,7 +12,6 @@ else is touched.
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from typing import Any, Literal
 import pytest
 from moto.dynamodb.models import dynamodb_backends
 
-from candor import erasure, holds
+from candor import credentials, erasure, holds
 from candor.policy import Policy
 from candor.ports import Conflict, Row, Table, Unavailable
 from candor.stores.dynamo import unpack
@@ -41,6 +40,11 @@ HOUR, DAY = 3600, 86_400
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 Then = Literal["asked again", "given up", "never answered"]
 TASKS = ("plan", "graph", "events", "queues", "destinations", "verify", "certify")
+
+
+ALL = ("cancel", "refuse", "fail", *TASKS)
+"""The acts of which every call fails in every run; of the others it is each fourth, but for the
+long run, which has all calls in all ways."""
 
 
 class Failed(Exception):
@@ -63,6 +67,9 @@ class Town:
         self.bob = [make("user_id", "bob").key, make("anonymous_id", "bob-device").key]
         self.was = {idkey: self._rows_of(idkey) for idkey in (*self.ann, *self.bob)}
         assert all(self.was.values())
+        rows = cloud.functions["privacy"].module.wiring.rows
+        another = {"kind": "token", "name": "another", "role": "dpo", "purposes": []}
+        cloud.tokens["another"] = credentials.issue(rows, another, cloud.clock())[1]
         self.failing = Failing(monkeypatch)
         self.executions: dict[str, str] = {}
         """How each is, by machine and name."""
@@ -106,9 +113,9 @@ class Town:
 
     # What somebody does, once
 
-    def call(self, method: str, path: str, body: Any = None, role: str = "dpo") -> Json:
+    def call(self, method: str, path: str, body: Any = None, by: str = "dpo") -> Json:
         """Raises Failed where it is to be asked again."""
-        answer = self.cloud.call(method, path, body, key=self.cloud.tokens[role])
+        answer = self.cloud.call(method, path, body, key=self.cloud.tokens[by])
         if answer.status == 503:
             raise Failed(path)
         assert answer.status < 300, answer
@@ -226,7 +233,7 @@ Act = Callable[[Town], object]
 ACTS: dict[str, Act] = {
     "ask": lambda town: town.call("POST", "/privacy/requests", ASKED),
     "approve": lambda town: town.call(
-        "POST", f"/privacy/requests/{town.one()}/approve", role="admin"
+        "POST", f"/privacy/requests/{town.one()}/approve", by="another"
     ),
     "cancel": lambda town: town.call("DELETE", f"/privacy/requests/{town.one()}"),
     "refuse": lambda town: town.call(
@@ -248,9 +255,11 @@ ACTS: dict[str, Act] = {
 
 
 def fail(town: Town) -> None:
-    with suppress(erasure.ErasureFailed):
+    """The machine's last task, which fails the execution, or lets it go on."""
+    try:
         town.step("fail")
-    town.executions = dict.fromkeys(town.executions, "FAILED")
+    except erasure.ErasureFailed:
+        town.executions = dict.fromkeys(town.executions, "FAILED")
 
 
 ACTS["fail"] = fail
@@ -269,8 +278,8 @@ class Scene:
 SCENES = {
     "from the request to the certificate": Scene(("ask", *TASKS)),
     "a machine that gives up, and the sweep": Scene(("fail", "sweep"), ("ask", "plan")),
-    "a second person": Scene(("ask", "approve"), second=True),
-    "a wait": Scene(("ask", "time passes", "sweep"), waits=7),
+    "a second person": Scene(("approve",), ("ask",), second=True),
+    "a wait": Scene(("sweep",), ("ask", "time passes"), waits=7),
     "taken back": Scene(("cancel",), ("ask",), waits=7),
     "refused": Scene(("refuse",), ("ask",), second=True),
     "held": Scene(("hold", "ask")),
@@ -303,6 +312,8 @@ def test_wherever_a_call_of_aws_fails_an_erasure_says_nothing_false_and_ends(
         ACTS[act](town)
         places, following = town.failing.heal(), town.kept()
         for number, place in enumerate(places):
+            if not (LONG or act in ALL) and number // 2 % 4 != len(act) % 4:
+                continue
             for then in ways(act, number):
                 town.again(kept)
                 fails(town, act, number, place, then)
@@ -310,18 +321,20 @@ def test_wherever_a_call_of_aws_fails_an_erasure_says_nothing_false_and_ends(
                 wrong = town.false()
                 town.goes_on(act if then == "asked again" else "")
                 assert not wrong + town.wrong(), f"{act}, {number}: {place}, {then}"
-            points += 1
+                points += 1
         town.again(following)
     record_property("points", points)
     assert points > 10
 
 
 def ways(act: str, number: int) -> list[Then]:
-    """All of them, in the long run; else one after the other."""
+    """All of them, in the long run; else mostly the quicker one, for a task."""
     all_: list[Then] = ["asked again", "given up"]
     if act in TASKS:
         all_ = ["asked again", "never answered"]
-    return all_ if LONG else [all_[number // 2 % len(all_)]]
+    if LONG:
+        return all_
+    return all_[1:] if number // 2 % (6 if act in TASKS else 2) == 1 else all_[:1]
 
 
 def fails(town: Town, act: str, number: int, place: str, then: Then) -> None:
@@ -337,6 +350,8 @@ def fails(town: Town, act: str, number: int, place: str, then: Then) -> None:
             continue
         return
     assert then != "asked again", "it fails for ever"
+    town.failing.heal()
     if act in TASKS:
-        town.failing.heal()
         fail(town)
+    elif act == "fail":
+        town.executions = dict.fromkeys(town.executions, "FAILED")

@@ -67,7 +67,8 @@ def plan(work: Erasure, id_: str) -> None:
         return
     fencing.hide(work, id_)
     if not fencing.shred(work, id_):
-        raise Clash("held", "This person's data is under a legal hold.")
+        status = requests.find(work.rows, id_)["status"]
+        raise Clash("wrong_status", f"The request is {status}.")
 
 
 def cancel(work: Erasure, id_: str) -> Row:
