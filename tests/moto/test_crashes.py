@@ -1,31 +1,25 @@
-"""As tests/unit/test_crashes.py, with the real clients: each call of AWS that the functions make
-fails before it is sent, or after it was answered, with the answer lost.
+"""As tests/unit/test_crashes.py, with the real clients, in all the ways of tests/moto/failing.py.
 
-A third way is the client's own: it had no answer, sends the same once more, and AWS gets it twice.
 Every call in every way takes minutes: that is the long run, and else it is each sixth.
 """
 
 import gzip
 import json
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
-from moto.core.models import botocore_stubber
 from moto.dynamodb.models import dynamodb_backends
 
-from candor import outcomes, wiring
+from candor import outcomes
 from candor.ports import Unavailable
-from candor.stores.clients import client
 from tests.emulators import REGION
 from tests.moto.conftest import Cloud, Json, sqs_record
-from tests.recorder import Recorder
+from tests.moto.failing import HOWS, Failing, How
 from tests.stories import story
 from tests.worlds import order
 
@@ -33,20 +27,14 @@ PURPOSES = ("service", "marketing")
 READ = ("user_id:42", "user_id:43", "user_id:erased")
 FUNCTIONS = ("collect", "unify", "archive")
 TRIES = 4
-How = Literal["before", "after", "twice"]
-HOWS: tuple[How, ...] = ("before", "after", "twice")
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-ERRORS: dict[How, Callable[[str], BaseException]] = {
-    "before": lambda call: EndpointConnectionError(endpoint_url=call),
-    "after": lambda call: ReadTimeoutError(endpoint_url=call),
-}
 
 
 class Told:
     """A story that is told to the deployed functions, again and again from the same beginning."""
 
     def __init__(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.cloud, self.recorder, self.twice = cloud, Recorder(), -1
+        self.cloud = cloud
         erased = {"type": "user_id", "value": "erased"}
         asked = {"type": "erasure", "subject": erased, "mode": "erase", "verified_by": "a test"}
         self._send("server", {"batch": [order("o0", userId="erased")]})
@@ -57,41 +45,22 @@ class Told:
         self._dynamodb = dynamodb_backends["123456789012"][REGION]
         self._tables = deepcopy(self._dynamodb.tables)
         self._handed_before = len(cloud.inserted())
-        monkeypatch.setattr(wiring, "client", self._client)
-
-    def _client(self, service: str) -> Any:
-        made = client(service)
-        for phase in ("before", "after"):
-            made.meta.events.register(f"{phase}-call", partial(self._called, phase))
-        made.meta.events.register_first("before-send", self._sending)
-        return made
-
-    def _called(self, phase: str, model: Any, **_: Any) -> None:
-        self.recorder.tap(f"{model.service_model.service_name}.{model.name}:{phase}")
-
-    def _sending(self, request: Any, event_name: str, **_: Any) -> None:
-        if len(self.recorder.places) - 1 == self.twice:
-            botocore_stubber(event_name, request)
-            request.reset_stream()
+        self.failing = Failing(monkeypatch)
 
     def tell(self, how: How = "before", place: int = -1) -> Json:
-        """Returns all that can be seen afterwards; `recorder.places` has what was called."""
+        """Returns all that can be seen afterwards; `places` has what was called."""
         self._dynamodb.tables = deepcopy(self._tables)
         self._bucket().objects.delete()
         self._handed = self._handed_before
         for name in FUNCTIONS:
             self.cloud.functions[name].restart()
-        self.twice = place if how == "twice" else -1
-        self.recorder.fail(-1 if how == "twice" else place, ERRORS.get(how, RuntimeError))
+        self.failing.fail(how, place)
         for together in story():
             for trust, body in together:
                 self._send(trust, body)
             self._deliver()
-        places, self.twice = self.recorder.places, -1
-        self.recorder.fail(-1, RuntimeError)
-        seen = self._seen()
-        self.recorder.places = places
-        return seen
+        self.places = self.failing.heal()
+        return self._seen()
 
     def _send(self, trust: str, body: Json) -> None:
         for _ in range(TRIES):
@@ -179,7 +148,7 @@ def test_wherever_a_call_of_aws_fails_nothing_is_lost_and_nothing_doubled(
 ) -> None:
     told = Told(cloud, monkeypatch)
     expected = told.tell()
-    places = told.recorder.places
+    places = told.places
     assert len(places) > 100
     assert {"dynamodb", "sqs", "s3"} <= {place.partition(".")[0] for place in places}
 

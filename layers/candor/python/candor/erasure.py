@@ -16,7 +16,7 @@ from candor.identifiers import Identifier
 from candor.identity import link_key, node_key, profile_key
 from candor.policy import DAY, iso
 from candor.ports import Conflict, Delete, Key, Row, Signer, Update, Workflow
-from candor.requests import ACTIVE, STORES, WAITING, Erasure, Store, receipt
+from candor.requests import ACTIVE, ENDED, STORES, WAITING, Erasure, Store, receipt
 from candor.separation import quarantine_key, separation_key
 from candor.signatures import signed
 from candor.withdrawal import mark_key
@@ -27,6 +27,8 @@ SEARCHED: tuple[Store, ...] = ("keys", "graph", "events")
 HISTORY_DAYS = 90
 """How long Step Functions keeps an execution's history."""
 ROUNDS = 3
+LONGEST_SECONDS = 900
+"""How long a function of Lambda's may run."""
 
 
 def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
@@ -43,12 +45,14 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
         if row["status"] != "running":
             _end(work, id_, "refused", ground=requests.ANOTHER)
         raise
+    row = requests.find(work.rows, id_)
+    if row["status"] in ENDED:  # while we hid them
+        return reopen(work, row)
     if not requests.ready(work, row):
-        return requests.find(work.rows, id_)
-    requests.move(work, id_, "running", ACTIVE)
-    if not fencing.shred(work, id_):
-        return requests.move(work, id_, "held", ("running",))
-    workflow.start(requests.execution(row), {"request": id_})
+        return row
+    row = requests.move(work, id_, "running", ACTIVE)
+    if fencing.shred(work, id_):
+        workflow.start(requests.execution(row), {"request": id_})
     return requests.find(work.rows, id_)
 
 
@@ -59,9 +63,12 @@ def resume(work: Erasure, workflow: Workflow, row: Row) -> Row:
 
 def plan(work: Erasure, id_: str) -> None:
     """The machine's first step: whoever came meanwhile goes as well. Raises Clash."""
+    if _is_over(requests.find(work.rows, id_)):
+        return
     fencing.hide(work, id_)
     if not fencing.shred(work, id_):
-        raise Clash("held", "This person's data is under a legal hold.")
+        status = requests.find(work.rows, id_)["status"]
+        raise Clash("wrong_status", f"The request is {status}.")
 
 
 def cancel(work: Erasure, id_: str) -> Row:
@@ -75,14 +82,16 @@ def refuse(work: Erasure, id_: str, ground: str) -> Row:
 
 
 def reopen(work: Erasure, row: Row) -> Row:
-    """Show again whom a request that ended so had hidden."""
+    """Show again whom a request that ended so had hidden. `sweep` does again, until nobody can be
+    left who hid them without knowing of the end."""
     fencing.reopen(work, row["pk"])
-    done = Update(requests.key_of(row["pk"]), set={"open": True}, remove=("salt",))
-    return work.rows.update(done)
+    last = row["ended"] + LONGEST_SECONDS < work.clock()
+    told = {"open": True} if last else {}
+    return work.rows.update(Update(requests.key_of(row["pk"]), set=told, remove=("salt",)))
 
 
 def _end(work: Erasure, id_: str, status: str, **why: str) -> Row:
-    row = requests.move(work, id_, status, WAITING, **why)
+    row = requests.move(work, id_, status, WAITING, ended=int(work.clock()), **why)
     return reopen(work, row) if row["type"] == "erasure" else row
 
 
@@ -107,6 +116,8 @@ def forecast(work: Erasure, subject: Identifier) -> list[Json]:
 def erase(work: Erasure, store: Store, id_: str) -> None:
     """Delete all that a store holds of the request's people, with a receipt. Safe to repeat."""
     row = requests.find(work.rows, id_)
+    if _is_over(row):
+        return
     found = {f"found_{store}": _count(work, store, row)}
     work.rows.update(Update(requests.key_of(id_), once=found, when={"pk": row["pk"]}))
     _delete(work, store, row)
@@ -134,6 +145,8 @@ def verify(work: Erasure, id_: str) -> Json:
     What only a destination has left is not deleted again: it had its time to answer.
     """
     row = requests.find(work.rows, id_)
+    if _is_over(row):
+        return {"clean": True, "attempt": row["attempts"], "last": True}
     left = {store: _count(work, store, row) for store in ("graph", "events")}
     readable = keyring.states(work.rows, list(row["members"]))
     left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
@@ -154,7 +167,7 @@ def verify(work: Erasure, id_: str) -> Json:
 def certify(work: Erasure, signer: Signer, id_: str) -> None:
     """Sign what was done and complete the request; only after a clean verification."""
     row = requests.find(work.rows, id_)
-    if row["status"] == "completed":
+    if _is_over(row):
         return
     if row["status"] not in ("running", "partial"):
         raise Clash("wrong_status", f"The request is {row['status']}.")
@@ -193,6 +206,11 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
             when={"clean": True, "status": row["status"]},
         )
     )
+
+
+def _is_over(row: Row) -> bool:
+    """Whether a machine comes late, which must not touch what was registered since."""
+    return bool(row["status"] == "completed")
 
 
 def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:

@@ -15,17 +15,19 @@ from candor.consent import denials
 from candor.errors import Clash
 from candor.identity import ERASING, EVERYBODY, HIDDEN, TRIES, node_key, profile_key
 from candor.ports import ABSENT, Conflict, Row, Unavailable, Update
-from candor.requests import Erasure, find, key_of
+from candor.requests import ENDED, Erasure, find, key_of
 
 
 def hide(work: Erasure, id_: str) -> None:
     """Close the profiles of everyone the request names, and fence the keys of all their members.
 
     Names them all in the request first: after a crash it must still know which keys it fenced.
-    Raises Clash where another request forbids it.
+    Nobody, where the request has ended. Raises Clash where another request forbids it.
     """
     for _ in range(TRIES):
         row = find(work.rows, id_)
+        if row["status"] in ENDED:
+            return
         members: dict[str, str | None] = row["members"]
         asked = {row["subject"], *members, *_fenced_with(work, row["subject"])}
         nodes = work.rows.get([node_key(idkey) for idkey in asked], expired=True)
@@ -55,20 +57,36 @@ def hide(work: Erasure, id_: str) -> None:
 
 
 def shred(work: Erasure, id_: str) -> bool:
-    """Destroy the keys of everyone a request has hidden. False, and nothing destroyed, where a
-    legal hold keeps one of them. Raises Clash where another request has hidden one."""
-    row = find(work.rows, id_)
-    closed = profiles_of(work, row["profiles"])
-    if not all(_begin(work, id_of, id_) for id_of in closed):
-        for id_of in closed:  # whom nothing has been destroyed of yet can be held, too
-            _turn(work, id_of, id_, ERASING, HIDDEN)
+    """Destroy the keys of everyone a running request has hidden. False, and nothing destroyed,
+    where it runs no more, or a legal hold keeps one of them, for which it waits then.
+
+    It counts in `turns` whatever could decide otherwise, and a hold that is placed is counted, too:
+    so what was read of them still holds when the request is marked as `shredding`. Raises Clash
+    where another request has hidden somebody.
+    """
+    for _ in range(TRIES):
+        row = find(work.rows, id_)
+        if row["status"] != "running":
+            return False
+        closed = profiles_of(work, row["profiles"])
+        kept = any(holds.in_force(work.rows, one, work.clock()) for one in closed.values())
+        goes_on = {"shredding": True, "objections": _objected(row, closed.values())}
+        change = Update(
+            key_of(id_),
+            set={"status": "held"} if kept else goes_on,
+            add={"turns": 1},
+            when={"status": "running", "turns": row["turns"]},
+        )
+        with suppress(Conflict):
+            row = work.rows.update(change)
+            break
+    else:
+        raise Unavailable("the request changes faster than it can be carried out")
+    if kept:
         return False
-    objected: dict[str, int] = {**row.get("objections", {})}
-    for profile in closed.values():
-        for purpose, at in denials(profile["choices"]).items():
-            objected[purpose] = max(at, objected.get(purpose, 0))
-    if objected != row.get("objections", {}):
-        work.rows.update(Update(key_of(id_), set={"objections": objected}, when={"pk": id_}))
+    objected = row["objections"]
+    for id_of in closed:
+        _turn(work, id_of, id_, HIDDEN, ERASING)
     try:
         for idkey in row["members"]:
             keyring.shred(work.rows, idkey, row["mode"], id_, row["created"], objected)
@@ -92,25 +110,13 @@ def profiles_of(work: Erasure, ids: Iterable[str]) -> dict[str, Row]:
     return {id_: row for id_ in ids if (row := found.get(profile_key(id_)))}
 
 
-def _begin(work: Erasure, profile: str, id_: str) -> bool:
-    """Let nobody hold a hidden profile any more. False where somebody does."""
-    address = profile_key(profile)
-    for _ in range(TRIES):
-        listed = work.rows.get([address], expired=True).get(address)
-        if listed is None or listed.get("state") == ERASING:
-            return True
-        if holds.in_force(work.rows, listed, work.clock()):
-            return False
-        with suppress(Conflict):
-            work.rows.update(
-                Update(
-                    address,
-                    set={"state": ERASING, "version": listed["version"] + 1},
-                    when={"version": listed["version"], "state": HIDDEN, "request": id_},
-                )
-            )
-            return True
-    raise Unavailable("the profile changes faster than it can be closed")
+def _objected(row: Row, closed: Iterable[Row]) -> dict[str, int]:
+    """What a request's people had denied, by all that is known of it."""
+    objected: dict[str, int] = {**row.get("objections", {})}
+    for profile in closed:
+        for purpose, at in denials(profile["choices"]).items():
+            objected[purpose] = max(at, objected.get(purpose, 0))
+    return objected
 
 
 def _turn(work: Erasure, profile: str, id_: str, from_: str, to: str | None) -> None:

@@ -36,7 +36,8 @@ def place(world: World, one: Identifier, reason: str, until: int, by: str) -> Ro
     id_, salt = new_id(now), new_salt()
     for _ in range(TRIES):
         profile, listed = _profile_of(world.rows, one.key)
-        if listed.get("state") == ERASING:
+        closed = _closed_by(world.rows, listed)
+        if listed.get("state") == ERASING or (closed and "shredding" in closed):
             raise Clash("erasing", "This person is being erased already.")
         due = world.policy.due(world.policy.records["request"], until)
         row: Row = {
@@ -52,10 +53,13 @@ def place(world: World, one: Identifier, reason: str, until: int, by: str) -> Ro
         }
         held = {"hold": {**listed.get("hold", {}), id_: until}, "version": listed["version"] + 1}
         when = {"version": listed["version"], "state": listed.get("state", ABSENT)}
+        before = {"pk": PRESENT, "shredding": ABSENT}
+        told = [Update(key_of(closed["pk"]), add={"turns": 1}, when=before)] if closed else []
         with suppress(Conflict):
             world.rows.commit(
                 Put(key_of(id_), row, when={"pk": ABSENT}),
                 Update(profile_key(profile), set=held, when=when),
+                *told,
             )
             keep(world.rows, row | {"pk": id_})
             return row | {"pk": id_}
@@ -151,6 +155,12 @@ def _profile_of(rows: Rows, idkey: str) -> tuple[str, Row]:
     if node is None or listed is None or idkey not in listed["members"]:
         raise NotFound("not_found", "There is no profile with this identifier.")
     return node["profile"], listed
+
+
+def _closed_by(rows: Rows, listed: Row) -> Row | None:
+    """The request that has closed a profile."""
+    key = key_of(listed.get("request", "-"))
+    return rows.get([key]).get(key) if "request" in listed else None
 
 
 def _profiles(rows: Rows, members: Collection[str]) -> dict[str, Row]:

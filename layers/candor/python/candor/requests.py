@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from candor import destinations, keyring, vacuum
 from candor.errors import Clash, NotFound
 from candor.identifiers import Identifier
+from candor.identity import node_key, profile_key
 from candor.policy import DAY, Policy, iso
 from candor.ports import ABSENT, Clock, Conflict, Key, Objects, Put, Queue, Row, Rows, Update
 from candor.sealing import Vault, new_salt
@@ -31,6 +32,8 @@ CCPA_DAYS = 45
 WAITING = ("pending", "held")
 """Nothing is destroyed yet, so the request can still be taken back."""
 ACTIVE = (*WAITING, "running")
+ENDED = ("cancelled", "refused")
+"""By a decision: whom such a request had hidden is shown again."""
 Ground = Literal[
     "identity_not_verified",
     "manifestly_unfounded",
@@ -210,13 +213,16 @@ def _new_erasure(work: Erasure, mode: keyring.Mode) -> Row:
 
 
 def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) -> Row:
-    """A request in its next status, from one of `from_`. Raises Clash where it is in another."""
+    """A request in its next status, from one of `from_`. Raises Clash where it is in another, and
+    where it is to end though data is destroyed already."""
     row = find(work.rows, id_)
     while row["status"] in from_:
-        change = {"status": to, **more}
+        if to in ENDED and "shredding" in row:
+            raise Clash("wrong_status", "Some of this person's data is destroyed already.")
+        when = {"status": row["status"], "shredding": row.get("shredding", ABSENT)}
+        change = Update(key_of(id_), set={"status": to, **more}, add={"turns": 1}, when=when)
         try:
-            when = {"status": row["status"]}
-            return work.rows.update(Update(key_of(id_), set=change, when=when))
+            return work.rows.update(change)
         except Conflict:
             row = find(work.rows, id_)
     if row["status"] == to:
@@ -325,10 +331,16 @@ def new_id(now: float) -> str:
 def _joinable(work: Erasure, idkey: str, mode: keyring.Mode) -> Row | None:
     """A request that already does what is asked."""
     state = keyring.states(work.rows, [idkey])[idkey]
-    if state.mode is None or state.request is None:
-        return None
-    if mode == "erase_and_suppress" and state.mode == "erase":
-        return None
-    key = key_of(state.request)
+    key = key_of((state.mode and state.request) or _closed_by(work, idkey) or "-")
     row = work.rows.get([key]).get(key)
+    if row and mode == "erase_and_suppress" and (state.mode or row["mode"]) == "erase":
+        return None
     return row if row and row["status"] in (*ACTIVE, "partial", "completed") else None
+
+
+def _closed_by(work: Erasure, idkey: str) -> str | None:
+    """The request that has closed a profile, and has not come to this key of its own yet."""
+    node = work.rows.get([node_key(idkey)], expired=True).get(node_key(idkey))
+    address = profile_key(node["profile"] if node else "-")
+    closed: str | None = work.rows.get([address], expired=True).get(address, {}).get("request")
+    return closed
