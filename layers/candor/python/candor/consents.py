@@ -299,7 +299,7 @@ def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> bool:
     for one in choice.ids:
         state = graph.keys[one.key]
         speaks = proven or not graph.policy.identifiers[one.type].known
-        if state.mode == "erase" and speaks and state.since and choice.at > state.since:
+        if state.mode == "erase" and speaks and state.since and int(choice.at) > state.since:
             request = Key("requests", state.request or "")
             row = graph.rows.get([request]).get(request)
             if row is None or row["status"] == "completed":

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from candor import fencing, keyring, requests, transit, vacuum
+from candor import fencing, holds, keyring, requests, transit, vacuum
 from candor.errors import Clash
 from candor.identifiers import Identifier
 from candor.identity import link_key, node_key, profile_key
+from candor.keyring import KeyState
 from candor.policy import DAY, iso
 from candor.ports import Conflict, Delete, Key, Row, Signer, Update, Workflow
 from candor.requests import ACTIVE, STORES, WAITING, Erasure, Store, receipt
@@ -175,6 +176,7 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
                 "completed": now,
                 "certificate": certificate,
                 "horizons": horizons,
+                **requests.ending(work),
             },
             remove=("salt",),
             when={"clean": True, "status": row["status"]},
@@ -183,7 +185,8 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
 
 
 def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:
-    """Do again what erasures did, after tables were restored to a time before some of them.
+    """Do again what requests and holds did, after tables were restored to a time before some of
+    them: erase and hide again, show again whom nobody erases any more, and hold again.
 
     Goes through the requests behind the one with the id `after`, as long as `more` says that there
     is time; answers where to go on, whether to, how many it went through, and for how many people
@@ -195,11 +198,24 @@ def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:
     for row in work.rows.scan("requests", after=place):
         if not more():
             return told | {"more": True}
-        if row["type"] == "erasure" and row["status"] in ("running", "partial", "completed"):
-            told["again"] += _erased_again(work, row)
+        if row["type"] == "erasure":
+            told["again"] += _again(work, row)
             told["requests"] += 1
+        elif row["type"] == "hold":
+            holds.again(work.rows, row, work.clock())
         told["after"] = row["pk"]
     return told
+
+
+def _again(work: Erasure, row: Row) -> bool:
+    if row["status"] in WAITING:
+        with suppress(Clash):  # another request has the person
+            fencing.hide(work, row["pk"])
+    elif row["status"] in ("cancelled", "refused"):
+        fencing.reopen(work, row["pk"])
+    else:
+        return _erased_again(work, row)
+    return False
 
 
 def _erased_again(work: Erasure, row: Row) -> bool:
@@ -207,8 +223,10 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     states = keyring.states(work.rows, list(row["members"]))
     new = {idkey for idkey, state in states.items() if (state.lifted or 0) >= row["created"]}
     kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
-    back = [idkey for idkey in kept_out if states[idkey].salt or not states[idkey].mode]
+    back = [idkey for idkey in kept_out if _is_back(states[idkey], row["created"])]
     for idkey in back:
+        # Tables come back whole, and requests in any order: another one's fence may be there.
+        keyring.show(work.rows, idkey, states[idkey].request or "")
         keyring.hide(work.rows, idkey, row["mode"], row["pk"], row["created"])
         objections = row.get("objections", {})
         keyring.shred(work.rows, idkey, row["mode"], row["pk"], row["created"], objections)
@@ -227,6 +245,11 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     for store in stores:
         _delete(work, store, row | {"members": kept_out, "profiles": []})
     return bool(back)
+
+
+def _is_back(state: KeyState, erased: int) -> bool:
+    """Whether a key can be read under again, or its fence is of an earlier erasure only."""
+    return bool(state.salt) or not state.mode or (state.since or 0) < erased
 
 
 def fail(work: Erasure, id_: str) -> None:

@@ -31,6 +31,7 @@ CCPA_DAYS = 45
 WAITING = ("pending", "held")
 """Nothing is destroyed yet, so the request can still be taken back."""
 ACTIVE = (*WAITING, "running")
+ENDED = ("completed", "cancelled", "refused")
 Ground = Literal[
     "identity_not_verified",
     "manifestly_unfounded",
@@ -90,7 +91,6 @@ def _row(
 ) -> tuple[str, Row]:
     now = work.clock()
     id_, salt = new_id(now), new_salt()
-    due = work.policy.due(work.policy.records["request"], now)
     return id_, {
         "type": type_,
         "status": "pending",
@@ -102,8 +102,6 @@ def _row(
         "salt": salt,
         "verified_by": vault.seal(salt, asking.verified_by, f"requests/{id_}"),
         "policy": work.policy.hash,
-        "due": due,
-        "ttl": due,
         **more,
     }
 
@@ -189,7 +187,7 @@ def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) 
     """A request in its next status, from one of `from_`. Raises Clash where it is in another."""
     row = find(work.rows, id_)
     while row["status"] in from_:
-        change = {"status": to, **more}
+        change = {"status": to, **more, **(ending(work) if to in ENDED else {})}
         try:
             when = {"status": row["status"]}
             return work.rows.update(Update(key_of(id_), set=change, when=when))
@@ -198,6 +196,13 @@ def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) 
     if row["status"] == to:
         return row
     raise Clash("wrong_status", f"The request is {row['status']}.")
+
+
+def ending(work: Erasure) -> Row:
+    """What the row of a request gets that ends now. One that is open stays as long as that takes."""
+    now = int(work.clock())
+    due = work.policy.due(work.policy.records["request"], now)
+    return {"ended": now, "due": due, "ttl": due}
 
 
 def taken_up(work: Erasure, row: Row) -> Row:
