@@ -201,6 +201,11 @@ class Model:
             p: denied for p, (denied, granted) in folded.items() if denied and denied >= granted
         }
 
+    def end(self, who: str) -> None:
+        """An identifier whose time is over takes along what was denied of it."""
+        for times in self.now.chosen.get(who, {}).values():
+            times[0] = 0
+
     def hide(self, id_: str) -> None:
         one = self.requests[id_]
         for who in one.members:
@@ -228,11 +233,23 @@ class Model:
         for who in [who for who, (_, _, by) in self.now.fenced.items() if by == id_]:
             del self.now.fenced[who]
 
-    def register_anew(self, named: Iterable[str], speaks: Collection[str], at: float) -> None:
-        for who in named:
-            mode, since, request = self.now.fenced.get(who, ("", 0, ""))
-            over = request and self.requests[request].status == "completed"
-            if mode == "erase" and who in speaks and over and int(at) > since:
+    def over(self, who: str) -> bool | None:
+        """Whether the erasure that keeps somebody out is completed. None: where two were asked for
+        at once, either may be the one."""
+        _, since, _ = self.now.fenced.get(who, ("", 0, ""))
+        states = {
+            one.status == "completed"
+            for one in self.requests.values()
+            if who in one.members and one.status in (*OPEN, "completed") and one.created >= since
+        }
+        return False if not since else states.pop() if len(states) == 1 else None
+
+    def register_anew(self, speaks: Iterable[str], at: float, free: Collection[str]) -> None:
+        """Whom a choice lets in again. `free`: who is seen to be in."""
+        for who in speaks:
+            mode, since, _ = self.now.fenced.get(who, ("", 0, ""))
+            over = self.over(who)
+            if mode == "erase" and int(at) > since and (who in free if over is None else over):
                 self.lift(who, int(at))
 
     def lift(self, who: str, at: int) -> None:

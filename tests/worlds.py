@@ -271,7 +271,8 @@ def broken_rules(shop: Shop, erasing: Collection[str] = ()) -> list[str]:
         if any(profiles.get(nodes[idkey]["profile"]) is not profile for idkey in living):
             wrong.append("a profile lists a node that names another one")
         wrong += _too_much(shop, profile, living)
-    links = {(row["pk"][2:], row["sk"][5:]): row for row in rows if row["sk"].startswith("LINK#")}
+    told = [row for row in rows if row["sk"].startswith("LINK#") and row["due"] > now]
+    links = {(row["pk"][2:], row["sk"][5:]) for row in told}
     if any((b, a) not in links for a, b in links if not {a, b} & {*erasing}):
         wrong.append("a link is told at one end only")
     return wrong

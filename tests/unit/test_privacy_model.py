@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -15,23 +16,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from candor import bundles, erasure, holds, renewal, requests, retention, rights, separation, vacuum
+from candor.consent import RESTRICTED
 from candor.credentials import Source
 from candor.errors import Clash, NotFound, Refused
 from candor.keyring import Mode
 from candor.policy import DAY
 from candor.ports import Key, Put, Row, Table
-from candor.requests import Asking
 from candor.sealing import key_id
 from tests.fakes import FakeObjects
 from tests.privacy_model import ENDED, OPEN, Hold, Lives, Model, Request, Said
 from tests.recorder import Recorder
 from tests.worlds import CRM, NOW, WEB, Json, Shop, broken_rules, policy, says, sent
 
-NAMES = [
-    *(f"user_id:u{n}" for n in range(3)),
-    *(f"email:e{n}@example.com" for n in range(2)),
-    *(f"anonymous_id:a{n}" for n in range(3)),
-]
+KNOWN = ["user_id:u0", "user_id:u1", "email:e0@example.com"]
+DEVICES = ["anonymous_id:a0", "anonymous_id:a1"]
+NAMES = [*KNOWN, *DEVICES]
+"""The strongest first."""
 WHO = st.sampled_from(NAMES)
 PARTY = st.lists(WHO, min_size=1, max_size=3, unique_by=lambda one: one.partition(":")[0])
 AGO = st.sampled_from([0, 0.4, 90, 3600, 20 * DAY, -400 * DAY])
@@ -39,6 +39,8 @@ PLACE = st.none() | st.integers(0, 60)
 TABLES: tuple[Table, ...] = ("keys", "graph", "events")
 SURE = {"Order Completed", "name", "avatar"}
 """What the contract allows to keep, whatever anybody chooses."""
+BACKUP_DAYS = 35
+"""DynamoDB's own go back so far."""
 PURPOSES = ["analytics", "personalization", "marketing"]
 CHOICES = st.dictionaries(st.sampled_from(PURPOSES), st.booleans(), min_size=1, max_size=2)
 MOVES = {
@@ -86,7 +88,7 @@ class Privacy(RuleBasedStateMachine):
         self.name = {self.shop.id(one).key: one for one in NAMES}
         self.count = 0
         self.sent: list[tuple[Json, Source, list[str], list[tuple[Said, list[Said]]]]] = []
-        self.saved: list[tuple[list[tuple[Key, Row]], Lives]] = []
+        self.saved: list[tuple[float, list[tuple[Key, Row]], Lives]] = []
         self.objects: dict[str, bytes] = {}
         """All that the archive ever held."""
         self.held: dict[str, dict[tuple[str, str, str], Any]] = {}
@@ -154,7 +156,7 @@ class Privacy(RuleBasedStateMachine):
     ) -> None:
         events, told = [], []
         ranked = sorted(who, key=NAMES.index)
-        home = ranked[-1] if source is WEB and ranked[-1] in NAMES[5:] else ranked[0]
+        home = ranked[-1] if source is WEB and ranked[-1] in DEVICES else ranked[0]
         at = int(min(self.now - ago, self.now))
         for kind in kinds:
             self.count += 1
@@ -227,6 +229,7 @@ class Privacy(RuleBasedStateMachine):
         chosen=CHOICES,
         ago=AGO.filter(lambda ago: ago >= 0),
         place=PLACE,
+        back=st.booleans(),
     )
     def a_person_chooses(
         self,
@@ -235,11 +238,15 @@ class Privacy(RuleBasedStateMachine):
         chosen: dict[str, bool],
         ago: float,
         place: int | None,
+        back: bool,
     ) -> None:
         self.count += 1
+        if back and (fenced := sorted(self.model.now.fenced)):
+            who, ago = fenced[:1], 0
+            self.shop.clock.advance(60)
         told = f"c{self.count}"
-        known = sorted(set(who) & set(NAMES[:5]), key=NAMES.index)
-        devices = set(who) & set(NAMES[5:])
+        known = sorted(set(who) & set(KNOWN), key=NAMES.index)
+        devices = set(who) & set(DEVICES)
         counts = any(chosen.values()) and (source is CRM or bool(devices))
         at = self.now - ago
         try:
@@ -254,9 +261,11 @@ class Privacy(RuleBasedStateMachine):
             assert not counts
             return
         if counts:
-            self.model.register_anew(who, set(who) if source is CRM else devices, at)
+            keys = {row["pk"]: row for row in self.shop.rows.held("keys")}
+            free = {one for one in who if "mode" not in keys.get(self.shop.id(one).key, {})}
+            self.model.register_anew(set(who) if source is CRM else devices, at, free)
         person = known[0] if known and source is CRM else None
-        kept_out = [one for one in who if self.model.refuses([one], int(at) if ago else int(at))]
+        kept_out = [one for one in who if self.model.refuses([one], int(at))]
         here = [one for one in who if at >= self.model.now.lifted.get(one, 0)]
         for one in here:
             said = Said(f"{told} {one}", "record", "choice", one, int(self.now))
@@ -373,20 +382,38 @@ class Privacy(RuleBasedStateMachine):
         with suppress(Clash):
             self.crashing(decide, place)
 
+    @rule(who=WHO, place=PLACE)
+    def a_person_is_restricted(self, who: str, place: int | None) -> None:
+        shop, asking = self.shop, requests.Asking("staff", "a test")
+        one = shop.id(who)
+        with suppress(NotFound):
+            self.crashing(lambda: rights.restrict(shop.erasure, shop.world, one, asking), place)
+            self.model.choose([who], None, {RESTRICTED: False}, int(self.now))
+
+    @rule(who=WHO, place=PLACE)
+    def a_restriction_is_lifted(self, who: str, place: int | None) -> None:
+        shop = self.shop
+        for row in shop.rows.held("requests"):
+            theirs = row["type"] == "restriction" and row["subject"] == shop.id(who).key
+            if theirs and row["status"] in ("pending", "running"):
+                lift = partial(rights.lift, shop.erasure, shop.world, row, "staff")
+                self.crashing(lift, place)
+                if who in self.people and not self.model.kept_out(who):
+                    self.model.choose([who], who, {RESTRICTED: True}, int(self.now) + 1)
+
     def open(self) -> list[str]:
         there = {row["pk"] for row in self.shop.rows.held("requests")}
         return [i for i, one in self.model.requests.items() if one.status in OPEN and i in there]
 
     @rule(who=WHO)
     def a_dpo_lifts_a_fence(self, who: str) -> None:
-        mode, _, by = self.model.now.fenced.get(who, ("", 0, ""))
-        may = bool(mode) and self.model.requests[by].status == "completed"
+        over = self.model.over(who)
         try:
             rights.lift_fence(self.shop.erasure, self.shop.id(who))
         except (NotFound, Clash):
-            assert not may
+            assert not over
         else:
-            assert may or self.model.doubtful(who)
+            assert over is not False or self.model.doubtful(who)
             self.model.lift(who, int(self.now))
 
     # Holds
@@ -410,12 +437,16 @@ class Privacy(RuleBasedStateMachine):
     # Time
 
     @rule(
-        seconds=st.sampled_from([0.4, 30, 3601, DAY, 8 * DAY, 40 * DAY, 800 * DAY, 1200 * DAY]),
+        seconds=st.sampled_from([0.4, 30, 60, 3601, DAY, 8 * DAY, 40 * DAY, 400 * DAY, 1200 * DAY]),
         does=st.sampled_from(["", "sweep", "expire", "both", "sweep in parts"]),
         place=PLACE,
     )
     def time_passes(self, seconds: float, does: str, place: int | None) -> None:
         until = self.now + seconds
+        if seconds > DAY and self.lasting():  # what was written since they were held is held, too
+            self.shop.clock.advance(3601)
+            self.sweep()
+            self.look()
         for one in sorted(self.model.holds.values(), key=lambda one: one.until):
             if self.now < one.until < until:  # it is swept each hour, and a hold ends by that
                 self.shop.clock.now = one.until
@@ -460,6 +491,9 @@ class Privacy(RuleBasedStateMachine):
             ),
             st.sampled_from([10, 400, 1095, 2000]),
             max_size=2,
+        ).map(
+            # A backup is younger than the requests that are to be done again.
+            lambda days: days | {"request": max(days.get("request", 1095), 400)}
         ),
         waiting=st.sampled_from([0, 0, 7]),
         second_person=st.sampled_from([False, False, True]),
@@ -530,12 +564,16 @@ class Privacy(RuleBasedStateMachine):
     def tables_are_backed_up(self) -> None:
         rows = [(t, row) for t in TABLES for row in self.shop.rows.held(t)]
         saved = [(Key(t, row["pk"], row.get("sk")), row) for t, row in rows]
-        self.saved.append((saved, self.model.backup()))
+        self.saved.append((self.now, saved, self.model.backup()))
 
-    @precondition(lambda self: self.saved)
+    def recent(self) -> list[tuple[float, list[tuple[Key, Row]], Lives]]:
+        """Backups that are there still."""
+        return [one for one in self.saved if one[0] > self.now - BACKUP_DAYS * DAY]
+
+    @precondition(lambda self: self.recent())
     @rule(latest=st.booleans(), place=PLACE)
     def tables_are_restored(self, latest: bool, place: int | None) -> None:
-        saved, model = self.saved[-1 if latest else 0]
+        _, saved, model = self.recent()[-1 if latest else 0]
         rows = self.shop.rows
         for table in TABLES:
             rows.delete([Key(table, row["pk"], row.get("sk")) for row in rows.held(table)])
@@ -639,6 +677,9 @@ class Privacy(RuleBasedStateMachine):
         for one in model.holds.values():
             for who in [*one.members]:
                 one.members |= self.people.get(who, set())
+        for who in NAMES:
+            if who not in self.people or model.now.ends.get(who, 0) <= self.now:
+                model.end(who)
 
     def look_at(self, row: Row) -> None:
         model, id_ = self.model, row["pk"]
@@ -678,9 +719,10 @@ class Privacy(RuleBasedStateMachine):
 
     def objected(self, named: Collection[str]) -> dict[str, int]:
         told: dict[str, int] = {}
-        for who in named:
+        for who in named:  # a restriction is of what is kept, and ends with it
             for purpose, at in self.model.standing(self.people.get(who, {who})).items():
-                told[purpose] = max(at, told.get(purpose, 0))
+                if purpose != RESTRICTED:
+                    told[purpose] = max(at, told.get(purpose, 0))
         return told
 
     def nobody_else_is_asked_about(self, one: Request, new: Collection[str]) -> None:
@@ -689,7 +731,7 @@ class Privacy(RuleBasedStateMachine):
         asked |= set().union(*(self.people.get(who, set()) for who in asked))
         for who in set(new) - asked:
             theirs = self.people.get(who, set())
-            assert not theirs & set(NAMES[:5]), f"{who} was not asked about"
+            assert not theirs & set(KNOWN), f"{who} was not asked about"
             links = [pair for pair in self.left_out if pair & theirs]
             assert any(pair & asked for pair in links), f"{who} was not asked about"
 
@@ -729,6 +771,8 @@ class Privacy(RuleBasedStateMachine):
                 of = f"{record['identifier']['type']}:{record['identifier']['value']}"
                 shown.append(f"{record['evidence']['told']} {of}")
         assert [id_ for id_ in shown if not model.may_show(id_, now)] == []
+        if RESTRICTED in model.standing(self.people[who]) and purpose != "privacy_rights":
+            assert (found, told, view.identifiers()) == ([], {}, [])
         links = [one[end] for one in view.links() for end in ("a", "b")]
         for named in (*view.identifiers(), *links):
             if named["value"]:

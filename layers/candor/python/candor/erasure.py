@@ -39,6 +39,7 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
     if row["type"] != "erasure" or row["status"] not in ACTIVE:
         return row
     try:
+        _see_to_whom(work, row)
         fencing.hide(work, id_)
     except Clash:
         if row["status"] != "running":
@@ -51,6 +52,14 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
         return requests.move(work, id_, "held", ("running",))
     workflow.start(requests.execution(row), {"request": id_})
     return requests.find(work.rows, id_)
+
+
+def _see_to_whom(work: Erasure, row: Row) -> None:
+    """Raises Clash where the person was erased, and registered anew, since a request was made that
+    nothing was done for."""
+    lifted = keyring.states(work.rows, [row["subject"]])[row["subject"]].lifted or 0
+    if row["status"] == "pending" and not row["members"] and lifted > row["created"]:
+        raise Clash("erasing", "Another request has erased this person.")
 
 
 def resume(work: Erasure, workflow: Workflow, row: Row) -> Row:

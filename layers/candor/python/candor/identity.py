@@ -477,8 +477,10 @@ class Graph:
         return pruned
 
     def living(self, profile: Profile) -> dict[str, str]:
-        """The members that have not ended and whose node still names this profile."""
-        found = self.rows.get([node_key(idkey) for idkey in profile.members])
+        """The members that have not ended, or that a hold keeps, and whose node still names this
+        profile."""
+        keys = [node_key(idkey) for idkey in profile.members]
+        found = self.rows.get(keys, expired=profile.held)
         return {
             idkey: type_
             for idkey, type_ in profile.members.items()

@@ -199,7 +199,7 @@ def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) 
 
 
 def ending(work: Erasure) -> Row:
-    """What the row of a request gets that ends now. One that is open stays as long as that takes."""
+    """What the row of a request gets that ends now; one that is open stays, however long it is."""
     now = int(work.clock())
     due = work.policy.due(work.policy.records["request"], now)
     return {"ended": now, "due": due, "ttl": due}
