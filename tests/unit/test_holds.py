@@ -124,6 +124,21 @@ def test_a_trait_that_ended_stays_with_a_held_person_who_says_another() -> None:
     assert opened["traits"].keys() == {"name", "title"}
 
 
+def test_what_comes_again_with_less_since_it_was_denied_takes_nothing_from_a_held_person() -> None:
+    shop = court()
+    both = says(analytics=True, marketing=True)
+    events = [
+        sent("page", "p", userId="42", context=both),
+        sent("track", "v", event="Product Viewed", userId="42", context=both),
+    ]
+    message = shop.message(CRM, *events)
+    shop.unify(message)
+    shop.hold(ANN)
+    shop.choose(ANN, {"analytics": False})
+    shop.unify(message)
+    assert set(shop.event_ids(ANN, "privacy_rights")) == {"p", "v", "o42"}
+
+
 def test_who_joins_a_held_person_is_held_too() -> None:
     shop = court()
     hold = shop.hold(ANN)

@@ -47,7 +47,7 @@ MOVES = {
     "pending": {"held", "running", "cancelled", "refused"},
     "held": {"running", "cancelled", "refused"},
     "running": {"held", "partial", "completed"},
-    "partial": {"pending", "held", "running", "completed"},
+    "partial": {"held", "running", "completed"},
 }
 
 

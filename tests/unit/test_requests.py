@@ -365,6 +365,15 @@ def test_of_many_none_is_lost_to_a_crash() -> None:
         assert len(shop.workflow.started) == written
 
 
+def test_what_is_destroyed_in_part_cannot_be_taken_back() -> None:
+    shop = shop_that()
+    id_ = shop.acknowledge(ANN)
+    erasure.fail(shop.erasure, id_)
+    requests.taken_up(shop.erasure, shop.request(id_))  # and crashes
+    with pytest.raises(Clash):
+        erasure.cancel(shop.erasure, id_)
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("swept_first", [True, False])
 def test_a_request_that_was_made_twice_destroys_nothing_of_who_registered_anew(
@@ -525,19 +534,23 @@ def test_who_is_held_is_held_when_older_tables_come_back_and_who_is_not_is_not()
 
 
 def test_of_two_erasures_the_later_one_keeps_out_when_older_tables_come_back() -> None:
-    shop = shop_that()
+    shop, people = shop_that(), [f"user_id:p{n}" for n in range(8)]  # requests come in any order
     saved = backed_up(shop, *ALL)
-    shop.erase(ANN)
+    for who in people:
+        shop.erase(who)
     shop.clock.advance(60)
-    shop.choose(ANN, {"analytics": True})
+    for who in people:
+        shop.choose(who, {"analytics": True})
     shop.clock.advance(60)
-    shop.erase(ANN)
+    for who in people:
+        shop.erase(who)
     shop.clock.advance(60)
     restore(shop, saved, *ALL)
     replayed(shop)
-    shop.choose(ANN, {"analytics": True}, ago=90)  # from between the two
-    with pytest.raises(NotFound):
-        shop.view(ANN)
+    for who in people:
+        shop.choose(who, {"analytics": True}, ago=90)  # from between the two
+        with pytest.raises(NotFound):
+            shop.view(who)
 
 
 def test_a_request_stays_until_it_has_ended_and_for_its_time_after_that() -> None:

@@ -218,6 +218,8 @@ def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:
 
 def _again(work: Erasure, row: Row) -> bool:
     if row["status"] in WAITING:
+        if not row["members"]:  # nobody is hidden by it yet
+            return False
         with suppress(Clash):  # another request has the person
             fencing.hide(work, row["pk"])
     elif row["status"] in ("cancelled", "refused"):

@@ -211,7 +211,7 @@ def taken_up(work: Erasure, row: Row) -> Row:
         return row
     again = Update(
         key_of(row["pk"]),
-        set={"status": "pending", "attempts": 0},
+        set={"status": "running", "attempts": 0},  # what is destroyed cannot be taken back
         add={"runs": 1},
         when={"status": "partial"},
     )
