@@ -741,7 +741,8 @@ class Privacy(RuleBasedStateMachine):
         erasing = {
             m for one in self.model.requests.values() if one.status in OPEN for m in one.members
         }
-        assert broken_rules(self.shop, {self.shop.id(who).key for who in erasing}) == []
+        wrong = broken_rules(self.shop, {self.shop.id(who).key for who in erasing})
+        assert wrong == [], wrong
         self.only_what_may_be_is_shown()
         self.what_has_to_be_is_there()
         self.what_is_held_is_there()

@@ -574,3 +574,11 @@ def test_nobody_registers_anew_with_what_was_chosen_in_the_second_before_the_era
     shop.choose(ANN, {"analytics": True}, ago=0.4)
     with pytest.raises(NotFound):
         shop.view(ANN)
+
+
+def test_who_is_restricted_again_at_once_is_restricted() -> None:
+    shop = shop_that()
+    row = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    rights.lift(shop.erasure, shop.world, row, "staff")
+    rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    assert not shop.event_ids(ANN)

@@ -229,8 +229,9 @@ def restrict(world: World, idkey: str, by: str, *, on: bool) -> None:
     if graph.profile(idkey) is None or graph.closed(idkey):
         raise NotFound("not_found", "There is no profile with this identifier.")
     one = Identifier(graph.nodes[idkey].type, "", idkey)
-    restricted = graph.profiles[graph.nodes[idkey].profile].choices.get(RESTRICTED, [0, 0])[0]
-    at = graph.now if on else max(graph.now, restricted + 1)  # of one second the denial counts
+    profile = graph.profiles[graph.nodes[idkey].profile]
+    denied, granted = profile.choices.get(RESTRICTED, (0, 0))
+    at = max(graph.now, granted if on else denied + 1)  # of one second the denial counts
     choice = Choice((one,), {RESTRICTED: not on}, at, "restriction", {}, by, "server")
     _bind_profile(graph, one, choice, {RESTRICTED})
 
