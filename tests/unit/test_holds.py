@@ -2,7 +2,7 @@
 
 import pytest
 
-from candor import erasure, holds
+from candor import erasure, holds, keyring
 from candor.errors import Clash, NotFound, Refused
 from candor.policy import DAY
 from candor.retention import sweep
@@ -91,6 +91,52 @@ def test_who_was_away_for_long_and_comes_again_is_there_with_what_was_held() -> 
     shop.send(CRM, order("late", -YEARS * DAY, userId="42"))
     assert shop.event_ids(ANN) == ["late"]
     assert kept(shop, ANN) > before
+
+
+def test_who_was_away_for_long_stays_with_a_held_person_who_is_split() -> None:
+    shop = court()
+    mail = {"traits": {"email": "ann@example.com"}}
+    shop.send(CRM, order("m", userId="42", anonymousId="a42", context=mail))
+    shop.hold(ANN, days=2 * YEARS)
+    before = kept(shop, ANN)
+    shop.clock.advance(YEARS * DAY)
+    shop.send(CRM, order("n", -YEARS * DAY, anonymousId="a42", context=mail))
+    separate(shop.world, shop.id("email:ann@example.com"), shop.id("anonymous_id:a42"), "t", "why")
+    swept(shop)
+    shop.expire()
+    assert kept(shop, ANN) == before
+    shop.send(CRM, order("again", -YEARS * DAY, userId="42"))
+    assert "again" in shop.event_ids(ANN)
+
+
+def test_a_trait_that_ended_stays_with_a_held_person_who_says_another() -> None:
+    shop = court()
+    shop.hold(ANN, days=2 * YEARS)
+    shop.clock.advance(800 * DAY)
+    traits = {"title": "Dr"}
+    shop.send(CRM, sent("identify", "i", -800 * DAY, userId="42", traits=traits))
+    swept(shop)
+    assert shop.view(ANN, "privacy_rights").traits() == traits
+    salt = keyring.states(shop.rows, [shop.id(ANN).key])[shop.id(ANN).key].salt
+    row = shop.row("TRAITS", f"I#{shop.id(ANN).key}")
+    assert row
+    opened = shop.world.vault.open(salt, row["data"], row["pk"])
+    assert opened["traits"].keys() == {"name", "title"}
+
+
+def test_what_comes_again_with_less_since_it_was_denied_takes_nothing_from_a_held_person() -> None:
+    shop = court()
+    both = says(analytics=True, marketing=True)
+    events = [
+        sent("page", "p", userId="42", context=both),
+        sent("track", "v", event="Product Viewed", userId="42", context=both),
+    ]
+    message = shop.message(CRM, *events)
+    shop.unify(message)
+    shop.hold(ANN)
+    shop.choose(ANN, {"analytics": False})
+    shop.unify(message)
+    assert set(shop.event_ids(ANN, "privacy_rights")) == {"p", "v", "o42"}
 
 
 def test_who_joins_a_held_person_is_held_too() -> None:

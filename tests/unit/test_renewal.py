@@ -22,6 +22,7 @@ from tests.worlds import (
     WEB,
     Json,
     Shop,
+    broken_rules,
     crash_at,
     order,
     policy,
@@ -383,3 +384,14 @@ def test_only_who_answers_for_it_may_begin_it(monkeypatch: pytest.MonkeyPatch, r
     assert asked(served, "POST", served.token(role), {})[0] == 403
     assert asked(served, "GET", served.token(role))[0] == 403
     assert audit.head(served.shop.rows) is None
+
+
+def test_a_profile_outlasts_all_its_members_also_where_the_policy_gives_less_by_now() -> None:
+    shop = stored()
+    shop.clock.advance(DAY)
+    under(shop, changed(identifier=10))
+    shop.send(CRM, order("later", -DAY, anonymousId="a1"))
+    shop.send(CRM, order("another", -DAY, anonymousId="a1", userId="44"))
+    shop.clock.advance(20 * DAY)
+    assert "o1" in shop.event_ids(ANN)
+    assert broken_rules(shop) == []

@@ -391,6 +391,36 @@ def test_of_many_none_is_lost_to_a_crash() -> None:
         assert len(shop.workflow.started) == written
 
 
+def test_what_is_destroyed_in_part_cannot_be_taken_back() -> None:
+    shop = shop_that()
+    id_ = shop.acknowledge(ANN)
+    erasure.fail(shop.erasure, id_)
+    requests.taken_up(shop.erasure, shop.request(id_))  # and crashes
+    with pytest.raises(Clash):
+        erasure.cancel(shop.erasure, id_)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("swept_first", [True, False])
+def test_a_request_that_was_made_twice_destroys_nothing_of_who_registered_anew(
+    known: bool, swept_first: bool
+) -> None:
+    who = ANN if known else "user_id:7"
+    shop = shop_that()
+    orphan = shop.ask(who)["pk"]  # its maker crashed, and asked again
+    id_ = shop.acknowledge(who)
+    if swept_first:
+        shop.clock.advance(7200)
+        swept(shop)
+    assert shop.erase(who) == id_
+    shop.clock.advance(60)
+    shop.choose(who, {"analytics": True})
+    shop.clock.advance(7200)
+    swept(shop)
+    assert shop.request(orphan)["status"] == "refused"
+    assert shop.view(who).identifiers()
+
+
 # Restored tables
 
 
@@ -490,3 +520,91 @@ def test_a_replay_without_time_says_where_to_go_on() -> None:
         if not told["more"]:
             break
     assert seen == 3
+
+
+def test_who_is_hidden_is_hidden_when_older_tables_come_back_and_who_is_not_is_not() -> None:
+    shop = shop_that(waiting_days=7)
+    before = backed_up(shop, *ALL)
+    id_ = shop.acknowledge(ANN)
+    hidden = backed_up(shop, *ALL)
+    restore(shop, before, *ALL)
+    replayed(shop)
+    with pytest.raises(NotFound):
+        shop.view(ANN)
+
+    erasure.cancel(shop.erasure, id_)
+    restore(shop, hidden, *ALL)
+    replayed(shop)
+    assert shop.event_ids(ANN)
+    assert broken_rules(shop) == []
+
+
+def test_who_is_held_is_held_when_older_tables_come_back_and_who_is_not_is_not() -> None:
+    shop = shop_that()
+    before = backed_up(shop, *ALL)
+    hold = shop.hold(ANN, days=5000)
+    held = backed_up(shop, *ALL)
+    restore(shop, before, *ALL)
+    replayed(shop)
+    shop.clock.advance(4 * 365 * DAY)
+    swept(shop)
+    shop.expire()
+    assert shop.rows.held("events")
+
+    shop.release(hold)
+    restore(shop, held, *ALL)
+    replayed(shop)
+    swept(shop)
+    shop.expire()
+    assert not shop.rows.held("events")
+
+
+def test_of_two_erasures_the_later_one_keeps_out_when_older_tables_come_back() -> None:
+    shop, people = shop_that(), [f"user_id:p{n}" for n in range(8)]  # requests come in any order
+    saved = backed_up(shop, *ALL)
+    for who in people:
+        shop.erase(who)
+    shop.clock.advance(60)
+    for who in people:
+        shop.choose(who, {"analytics": True})
+    shop.clock.advance(60)
+    for who in people:
+        shop.erase(who)
+    shop.clock.advance(60)
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    for who in people:
+        shop.choose(who, {"analytics": True}, ago=90)  # from between the two
+        with pytest.raises(NotFound):
+            shop.view(who)
+
+
+def test_a_request_stays_until_it_has_ended_and_for_its_time_after_that() -> None:
+    shop = shop_that()
+    hold = shop.hold(ANN, days=9 * 365)
+    id_ = shop.acknowledge(ANN)
+    shop.clock.advance(8 * 365 * DAY)
+    shop.expire()
+    shop.release(hold)
+    assert shop.erase(ANN) == id_
+    assert shop.request(id_)["certificate"]
+    shop.clock.advance(4 * 365 * DAY)
+    with pytest.raises(NotFound):
+        shop.request(id_)
+
+
+def test_nobody_registers_anew_with_what_was_chosen_in_the_second_before_the_erasure() -> None:
+    shop = shop_that()
+    shop.clock.advance(0.9)
+    shop.erase(ANN)
+    shop.choose(ANN, {"analytics": True}, ago=0.4)
+    with pytest.raises(NotFound):
+        shop.view(ANN)
+
+
+def test_who_is_restricted_again_at_once_is_restricted() -> None:
+    shop = shop_that()
+    row = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    rights.lift(shop.erasure, shop.world, row, "staff")
+    rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    assert not shop.event_ids(ANN)

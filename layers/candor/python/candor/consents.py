@@ -229,8 +229,9 @@ def restrict(world: World, idkey: str, by: str, *, on: bool) -> None:
     if graph.profile(idkey) is None or graph.closed(idkey):
         raise NotFound("not_found", "There is no profile with this identifier.")
     one = Identifier(graph.nodes[idkey].type, "", idkey)
-    restricted = graph.profiles[graph.nodes[idkey].profile].choices.get(RESTRICTED, [0, 0])[0]
-    at = graph.now if on else max(graph.now, restricted + 1)  # of one second the denial counts
+    profile = graph.profiles[graph.nodes[idkey].profile]
+    denied, granted = profile.choices.get(RESTRICTED, (0, 0))
+    at = max(graph.now, granted if on else denied + 1)  # of one second the denial counts
     choice = Choice((one,), {RESTRICTED: not on}, at, "restriction", {}, by, "server")
     _bind_profile(graph, one, choice, {RESTRICTED})
 
@@ -299,7 +300,7 @@ def _register_anew(graph: Graph, choice: Choice, *, proven: bool) -> bool:
     for one in choice.ids:
         state = graph.keys[one.key]
         speaks = proven or not graph.policy.identifiers[one.type].known
-        if state.mode == "erase" and speaks and state.since and choice.at > state.since:
+        if state.mode == "erase" and speaks and state.since and int(choice.at) > state.since:
             request = Key("requests", state.request or "")
             row = graph.rows.get([request]).get(request)
             if row is None or row["status"] == "completed":

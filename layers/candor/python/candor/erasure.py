@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from candor import destinations, fencing, keyring, requests, transit, vacuum
+from candor import destinations, fencing, holds, keyring, requests, transit, vacuum
 from candor.errors import Clash
 from candor.identifiers import Identifier
 from candor.identity import link_key, node_key, profile_key
+from candor.keyring import KeyState
 from candor.policy import DAY, iso
 from candor.ports import Conflict, Delete, Key, Row, Signer, Update, Workflow
-from candor.requests import ACTIVE, ENDED, STORES, WAITING, Erasure, Store, receipt
+from candor.requests import ACTIVE, STORES, TAKEN_BACK, WAITING, Erasure, Store, receipt
 from candor.separation import quarantine_key, separation_key
 from candor.signatures import signed
 from candor.withdrawal import mark_key
@@ -40,13 +41,14 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
     if row["type"] != "erasure" or row["status"] not in ACTIVE:
         return row
     try:
+        _see_to_whom(work, row)
         fencing.hide(work, id_)
     except Clash:
         if row["status"] != "running":
             _end(work, id_, "refused", ground=requests.ANOTHER)
         raise
     row = requests.find(work.rows, id_)
-    if row["status"] in ENDED:  # while we hid them
+    if row["status"] in TAKEN_BACK:  # while we hid them
         return reopen(work, row)
     if not requests.ready(work, row):
         return row
@@ -54,6 +56,14 @@ def advance(work: Erasure, workflow: Workflow, id_: str) -> Row:
     if fencing.shred(work, id_):
         workflow.start(requests.execution(row), {"request": id_})
     return requests.find(work.rows, id_)
+
+
+def _see_to_whom(work: Erasure, row: Row) -> None:
+    """Raises Clash where the person was erased, and registered anew, since a request was made that
+    nothing was done for."""
+    lifted = keyring.states(work.rows, [row["subject"]])[row["subject"]].lifted or 0
+    if row["status"] == "pending" and not row["members"] and lifted > row["created"]:
+        raise Clash("erasing", "Another request has erased this person.")
 
 
 def resume(work: Erasure, workflow: Workflow, row: Row) -> Row:
@@ -91,7 +101,7 @@ def reopen(work: Erasure, row: Row) -> Row:
 
 
 def _end(work: Erasure, id_: str, status: str, **why: str) -> Row:
-    row = requests.move(work, id_, status, WAITING, ended=int(work.clock()), **why)
+    row = requests.move(work, id_, status, WAITING, **why)
     return reopen(work, row) if row["type"] == "erasure" else row
 
 
@@ -201,6 +211,7 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
                 "completed": now,
                 "certificate": certificate,
                 "horizons": horizons,
+                **requests.ending(work),
             },
             remove=("salt",),
             when={"clean": True, "status": row["status"]},
@@ -214,7 +225,8 @@ def _is_over(row: Row) -> bool:
 
 
 def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:
-    """Do again what erasures did, after tables were restored to a time before some of them.
+    """Do again what requests and holds did, after tables were restored to a time before some of
+    them: erase and hide again, show again whom nobody erases any more, and hold again.
 
     Goes through the requests behind the one with the id `after`, as long as `more` says that there
     is time; answers where to go on, whether to, how many it went through, and for how many people
@@ -226,11 +238,26 @@ def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:
     for row in work.rows.scan("requests", after=place):
         if not more():
             return told | {"more": True}
-        if row["type"] == "erasure" and row["status"] in ("running", "partial", "completed"):
-            told["again"] += _erased_again(work, row)
+        if row["type"] == "erasure":
+            told["again"] += _again(work, row)
             told["requests"] += 1
+        elif row["type"] == "hold":
+            holds.again(work.rows, row, work.clock())
         told["after"] = row["pk"]
     return told
+
+
+def _again(work: Erasure, row: Row) -> bool:
+    if row["status"] in WAITING:
+        if not row["members"]:  # nobody is hidden by it yet
+            return False
+        with suppress(Clash):  # another request has the person
+            fencing.hide(work, row["pk"])
+    elif row["status"] in TAKEN_BACK:
+        fencing.reopen(work, row["pk"])
+    else:
+        return _erased_again(work, row)
+    return False
 
 
 def _erased_again(work: Erasure, row: Row) -> bool:
@@ -238,8 +265,10 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     states = keyring.states(work.rows, list(row["members"]))
     new = {idkey for idkey, state in states.items() if (state.lifted or 0) >= row["created"]}
     kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
-    back = [idkey for idkey in kept_out if states[idkey].salt or not states[idkey].mode]
+    back = [idkey for idkey in kept_out if _is_back(states[idkey], row["created"])]
     for idkey in back:
+        # Tables come back whole, and requests in any order: another one's fence may be there.
+        keyring.show(work.rows, idkey, states[idkey].request or "")
         keyring.hide(work.rows, idkey, row["mode"], row["pk"], row["created"])
         objections = row.get("objections", {})
         keyring.shred(work.rows, idkey, row["mode"], row["pk"], row["created"], objections)
@@ -258,6 +287,11 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     for store in stores:
         _delete(work, store, row | {"members": kept_out, "profiles": []})
     return bool(back)
+
+
+def _is_back(state: KeyState, erased: int) -> bool:
+    """Whether a key can be read under again, or its fence is of an earlier erasure only."""
+    return bool(state.salt) or not state.mode or (state.since or 0) < erased
 
 
 def fail(work: Erasure, id_: str) -> None:

@@ -116,6 +116,16 @@ def keep(rows: Rows, row: Row) -> None:
             _change(rows, Update(key, remove=("ttl",), when={"due": PRESENT}))
 
 
+def again(rows: Rows, row: Row, now: float) -> None:
+    """Hold again, or let go again, whom a restored table has as before. Safe to repeat."""
+    if not lasts(row, now):
+        end(rows, row)
+        return
+    for profile in _profiles(rows, row["members"]):
+        _with(rows, profile, row)
+    keep(rows, row)
+
+
 def held(rows: Rows, now: float) -> set[str]:
     """The keys of all identifiers that are under a hold."""
     found = set()
@@ -169,6 +179,20 @@ def _profiles(rows: Rows, members: Collection[str]) -> dict[str, Row]:
     ids = {node["profile"] for node in nodes.values()}
     found = rows.get([profile_key(id_) for id_ in ids], expired=True)
     return {id_: row for id_ in sorted(ids) if (row := found.get(profile_key(id_)))}
+
+
+def _with(rows: Rows, profile: str, row: Row) -> None:
+    address = profile_key(profile)
+    for _ in range(TRIES):
+        listed = rows.get([address], expired=True).get(address)
+        if listed is None or row["pk"] in listed.get("hold", {}):
+            return
+        hold = {**listed.get("hold", {}), row["pk"]: row["until"]}
+        change = {"hold": hold, "version": listed["version"] + 1}
+        with suppress(Conflict):
+            rows.update(Update(address, set=change, when={"version": listed["version"]}))
+            return
+    raise Unavailable("the profile changes faster than it can be held")
 
 
 def _without(rows: Rows, profile: str, hold: str) -> Row:

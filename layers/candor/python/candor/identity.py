@@ -94,6 +94,8 @@ class Profile:
     """Separations: idkey to those that it is never to be with, or EVERYBODY."""
     hold: dict[str, int] = field(default_factory=dict)
     """The legal holds that it is under: their ids, with until when, epoch seconds."""
+    due: int = 0
+    """When its row ends, epoch seconds: not before any of its members."""
 
     @property
     def held(self) -> bool:
@@ -305,7 +307,8 @@ class Graph:
             ]
         if profile:
             unchanged = {"version": profile.version, "state": ABSENT}
-            writes.append(Update(profile_key(new.id), profile_row(grown) | ends, when=unchanged))
+            kept = profile_row(grown) | self.ends(profile.due)
+            writes.append(Update(profile_key(new.id), kept, when=unchanged))
         else:
             writes.append(Put(profile_key(new.id), profile_row(grown) | ends, when={"pk": ABSENT}))
         self.rows.commit(*writes, *_counts(met))
@@ -477,8 +480,10 @@ class Graph:
         return pruned
 
     def living(self, profile: Profile) -> dict[str, str]:
-        """The members that have not ended and whose node still names this profile."""
-        found = self.rows.get([node_key(idkey) for idkey in profile.members])
+        """The members that have not ended, or that a hold keeps, and whose node still names this
+        profile."""
+        keys = [node_key(idkey) for idkey in profile.members]
+        found = self.rows.get(keys, expired=profile.held)
         return {
             idkey: type_
             for idkey, type_ in profile.members.items()
@@ -513,7 +518,7 @@ class Graph:
             *links,
             Update(
                 profile_key(survivor.id),
-                set=profile_row(merged) | self.ends(),
+                set=profile_row(merged) | self.ends(max(survivor.due, loser.due)),
                 when=unchanged | {"version": survivor.version},
             ),
             Delete(profile_key(loser.id), when=unchanged | {"version": loser.version}),
@@ -535,23 +540,28 @@ class Graph:
             if node.profile == loser.id:
                 node.profile, node.version = survivor.id, node.version + 1
 
-    def ends(self) -> dict[str, int]:
-        due = self.policy.due(self.policy.records["identifier"], self.now)
+    def ends(self, before: int = 0) -> dict[str, int]:
+        """When who is seen now ends; a profile not sooner than `before`, as others of it may have
+        a day from a policy that gave them more."""
+        due = max(before, self.policy.due(self.policy.records["identifier"], self.now))
         return {"due": due, "ttl": due + SWEEP_SECONDS}
 
     def _revive(self, idkey: str) -> None:
         """Let an identifier that has ended, and that a legal hold keeps, go on where it is seen."""
-        ends, key = self.ends(), node_key(idkey)
-        row = self.rows.get([key], expired=True)[key]
-        for one in (profile_key(row["profile"]), traits_key(idkey), key):
+        key = node_key(idkey)
+        home = profile_key(self.rows.get([key], expired=True)[key]["profile"])
+        before = {one: row["due"] for one, row in self.rows.get([home]).items()}
+        for one in (home, traits_key(idkey), key):
+            ends = self.ends(before.get(one, 0))
             self.rows.update(Update(one, set=ends, when={"version": PRESENT}))
 
     def seen(self, idkeys: Collection[str]) -> None:
         """Move last-seen, and with it the end of node, traits and profile, at most once a day."""
         today, ends = int(self.now // DAY), self.ends()
         stale = [n for i in idkeys if (n := self.nodes.get(i)) and n.last < today]
-        for key in {profile_key(node.profile) for node in stale}:
-            self.rows.update(Update(key, set=ends, when={"version": PRESENT}))
+        for id_ in {node.profile for node in stale}:
+            later = self.ends(self.profiles[id_].due if id_ in self.profiles else 0)
+            self.rows.update(Update(profile_key(id_), set=later, when={"version": PRESENT}))
         for node in stale:
             self.rows.update(Update(traits_key(node.idkey), set=ends, when={"version": PRESENT}))
             self.rows.update(
@@ -651,6 +661,7 @@ def profile_of(id_: str, row: Row) -> Profile:
         row.get("request"),
         row.get("apart", {}),
         row.get("hold", {}),
+        row.get("due", 0),
     )
 
 

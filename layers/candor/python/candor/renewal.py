@@ -247,7 +247,8 @@ def _event(row: Row) -> tuple[str, str, int]:
 def _record(table: Table, row: Row, beside: Mapping[Key, Row]) -> tuple[str, str, int] | None:
     """What a row is, by which record of the policy, and since when; None: not by the policy."""
     if table == "requests":
-        return ("requests", "request", row["created"]) if row["type"] != "hold" else None
+        ended = row["ended"] if "ended" in row else row["created"]
+        return ("requests", "request", ended) if row["type"] != "hold" else None
     if row["pk"] == QUARANTINE:
         return "quarantines", "link", row["at"]
     kind = row["sk"].partition("#")[0]

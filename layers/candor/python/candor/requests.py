@@ -32,8 +32,9 @@ CCPA_DAYS = 45
 WAITING = ("pending", "held")
 """Nothing is destroyed yet, so the request can still be taken back."""
 ACTIVE = (*WAITING, "running")
-ENDED = ("cancelled", "refused")
+TAKEN_BACK = ("cancelled", "refused")
 """By a decision: whom such a request had hidden is shown again."""
+ENDED = ("completed", *TAKEN_BACK)
 Ground = Literal[
     "identity_not_verified",
     "manifestly_unfounded",
@@ -101,7 +102,6 @@ def _row(
 ) -> tuple[str, Row]:
     now = work.clock()
     id_, salt = new_id(now), new_salt()
-    due = work.policy.due(work.policy.records["request"], now)
     return id_, {
         "type": type_,
         "status": "pending",
@@ -113,8 +113,6 @@ def _row(
         "salt": salt,
         "verified_by": vault.seal(salt, asking.verified_by, f"requests/{id_}"),
         "policy": work.policy.hash,
-        "due": due,
-        "ttl": due,
         **more,
         **(destinations.opened(work, vault, id_, salt, subject) if type_ == "erasure" else {}),
     }
@@ -217,10 +215,11 @@ def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) 
     where it is to end though data is destroyed already."""
     row = find(work.rows, id_)
     while row["status"] in from_:
-        if to in ENDED and "shredding" in row:
+        if to in TAKEN_BACK and "shredding" in row:
             raise Clash("wrong_status", "Some of this person's data is destroyed already.")
         when = {"status": row["status"], "shredding": row.get("shredding", ABSENT)}
-        change = Update(key_of(id_), set={"status": to, **more}, add={"turns": 1}, when=when)
+        told = {"status": to, **more, **(ending(work) if to in ENDED else {})}
+        change = Update(key_of(id_), set=told, add={"turns": 1}, when=when)
         try:
             return work.rows.update(change)
         except Conflict:
@@ -230,13 +229,20 @@ def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) 
     raise Clash("wrong_status", f"The request is {row['status']}.")
 
 
+def ending(work: Erasure) -> Row:
+    """What the row of a request gets that ends now; one that is open stays, however long it is."""
+    now = int(work.clock())
+    due = work.policy.due(work.policy.records["request"], now)
+    return {"ended": now, "due": due, "ttl": due}
+
+
 def taken_up(work: Erasure, row: Row) -> Row:
     """A request that is to go on, under a new execution if it stopped."""
     if row["status"] != "partial":
         return row
     again = Update(
         key_of(row["pk"]),
-        set={"status": "pending", "attempts": 0},
+        set={"status": "running", "attempts": 0},  # what is destroyed cannot be taken back
         add={"runs": 1},
         when={"status": "partial"},
     )

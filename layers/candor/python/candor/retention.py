@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from candor import archive, erasure, holds, renewal, requests, rounds, transit, withdrawal
 from candor.errors import Clash
 from candor.ports import Conflict, Row, Workflow
-from candor.requests import ENDED, WAITING, Erasure
+from candor.requests import TAKEN_BACK, WAITING, Erasure
 from candor.world import World
 
 RUNS = 3
@@ -83,7 +83,7 @@ def _see_to_hold(work: Erasure, row: Row) -> None:
 def _take_up(work: Erasure, workflow: Workflow, row: Row) -> bool:
     """Whether a request needed to be taken up. Raises Clash and Conflict."""
     status, stuck = row["status"], row["created"] + GRACE < work.clock()
-    if status in ENDED and "open" not in row:
+    if status in TAKEN_BACK and "open" not in row:
         erasure.reopen(work, row)
     elif status == "partial" and row.get("runs", 0) < RUNS:
         erasure.resume(work, workflow, row)

@@ -91,7 +91,7 @@ def _done(work: Erasure, row: Row, changed: int) -> Row:
     done = {"completed": int(work.clock()), "found_graph": changed}
     ended = Update(
         requests.key_of(row["pk"]),
-        set={"status": "completed", **done},
+        set={"status": "completed", **done, **requests.ending(work)},
         remove=("salt",),
         when={"status": "pending"},
     )

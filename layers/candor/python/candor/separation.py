@@ -336,7 +336,7 @@ def _split(
         profiles.append(replace(part, choices=choices))
         writes += carried
     stays, *parts = profiles
-    ends = graph.ends()
+    ends = graph.ends(whole.due)
     writes += [
         Update(
             profile_key(stays.id),

@@ -166,7 +166,9 @@ def _write(world: World, salt: bytes, row: Row, facts: Iterable[Fact]) -> None:
         return
     new = {n: f for n, f in folded.items() if json.dumps(f) != json.dumps(before.get(n))}
     until |= _ends_of(world.policy, new)
-    world.rows.update(sealed(world, salt, row, opened | {"traits": folded}, until))
+    # What has ended is the sweep's to remove, which spares who is held.
+    kept = {**opened["traits"], **folded}
+    world.rows.update(sealed(world, salt, row, opened | {"traits": kept}, until))
 
 
 def _ends_of(policy: Policy, facts: Facts) -> dict[str, int]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -20,7 +20,7 @@ from candor.identifiers import Identifier
 from candor.identity import SEPARATED, Claim, Evidence, Graph, claim, event_hash, insist
 from candor.keyring import Fenced
 from candor.policy import Attribute
-from candor.ports import Unavailable
+from candor.ports import ABSENT, Conflict, Put, Unavailable
 from candor.world import World
 
 Json = dict[str, Any]
@@ -521,13 +521,22 @@ class _Unification:
                 if kept and salt:
                     source, sent = self.source["id"], (event.sent for event in part)
                     sort = bundles.sort_key(sent, source, proven=proven)
-                    puts.append(
-                        bundles.put(
-                            self.world, home, salt, sort, class_, source, kept, proven=proven
-                        )
+                    put = bundles.put(
+                        self.world, home, salt, sort, class_, source, kept, proven=proven
                     )
+                    profile = self.graph.profile(home)
+                    if len(kept) < len(part) and profile and profile.held:
+                        self._add(put)
+                    else:
+                        puts.append(put)
         if puts:
             self.world.rows.put(puts)
+
+    def _add(self, put: Put) -> None:
+        """A bundle that comes again with less, since something was denied, replaces nothing of a
+        held person's."""
+        with suppress(Conflict):
+            self.world.rows.commit(replace(put, when={"pk": ABSENT}))
 
     def _insist(
         self, work: Callable[[], None], idkeys: Iterable[str], pairs: Iterable[tuple[str, str]] = ()
