@@ -195,12 +195,15 @@ class Shop:
     def hold(self, who: str, days: int = 365) -> str:
         """Place a legal hold; returns its id."""
         until = int(self.clock()) + days * DAY
-        placed: str = holds.place(self.world, self.id(who), "a court", until, "t")["pk"]
+        row = holds.place(self.world, self.id(who), "a court", until, "t")
+        holds.keep(self.rows, row)  # as the sweep does that is woken
+        placed: str = row["pk"]
         return placed
 
     def release(self, hold: str) -> None:
         for waiting in holds.release(self.rows, hold, self.clock(), "t"):
             erasure.advance(self.erasure, self.workflow, waiting)
+        holds.end(self.rows, self.rows.get([Key("requests", hold)])[Key("requests", hold)])
 
     def request(self, id_: str) -> Json:
         """A privacy request as it lies there."""

@@ -1,6 +1,7 @@
 """Privacy requests, and the keys of sources and staff."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from candor import (
@@ -18,6 +19,7 @@ from candor import (
 from candor.credentials import Principal
 from candor.errors import NotFound, Refused
 from candor.identifiers import Identifier
+from candor.ports import Unavailable
 from candor.telemetry import Telemetry
 from candor.web import Answer, Request, serve
 from candor.wiring import Wiring
@@ -164,7 +166,9 @@ def place_hold(request: Request) -> Answer:
     _tell(principal, "hold.placed", about=[wiring.identifiers.pseudonym(subject.key)])
     until = int(body.until.timestamp())
     row = holds.place(wiring.world, subject, body.reason, until, principal.id)
-    wiring.vacuum.start(f"hold-{row['pk']}", {})  # which copies what is archived of them
+    with suppress(Unavailable):  # it is in force, and what these do is done hourly and nightly, too
+        wiring.sweeper.wake()
+        wiring.vacuum.start(f"hold-{row['pk']}", {})  # which copies what is archived of them
     return Answer(holds.shown(wiring.vault, row), 201)
 
 
@@ -181,6 +185,8 @@ def release_hold(request: Request) -> Answer:
     _tell(principal, "hold.released", request=id_)
     for waiting in holds.release(wiring.rows, id_, wiring.clock(), principal.id):
         erasure.advance(wiring.erasure, wiring.workflow, waiting)
+    with suppress(Unavailable):
+        wiring.sweeper.wake()
     return Answer({"success": True})
 
 

@@ -6,7 +6,7 @@ remove them; what is due is not shown all the same. When no hold is left the tim
 and what fell due meanwhile goes. (GDPR Articles 17(3)(e) and 18(2))
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -27,8 +27,8 @@ LASTS = frozenset({"NODE", "TRAITS", "PROFILE"})
 def place(world: World, one: Identifier, reason: str, until: int, by: str) -> Row:
     """Hold the data of an identifier's person until a time (epoch seconds), or a release.
 
-    It is in force when this returns. Raises NotFound, Refused for a time that is past, and Clash
-    where the person is being erased already.
+    It is in force when this returns; the next sweep sees to its rows. Raises NotFound, Refused for
+    a time that is past, and Clash where the person is being erased already.
     """
     now = world.clock()
     if until <= now:
@@ -61,31 +61,35 @@ def place(world: World, one: Identifier, reason: str, until: int, by: str) -> Ro
                 Update(profile_key(profile), set=held, when=when),
                 *told,
             )
-            keep(world.rows, row | {"pk": id_})
             return row | {"pk": id_}
     raise Unavailable("the profile changes faster than it can be held")
 
 
 def release(rows: Rows, id_: str, now: float, by: str) -> list[str]:
-    """End a hold; returns the requests that waited for it. Safe to repeat. Raises NotFound."""
+    """End a hold; returns the requests that waited for it. Its rows end with the next sweep. Safe
+    to repeat. Raises NotFound."""
     row = rows.get([key_of(id_)]).get(key_of(id_))
     if row is None or row["type"] != "hold":
         raise NotFound("not_found", "There is no hold with this id.")
     ended = {"released": int(now), "released_by": by}
-    return end(rows, rows.update(Update(key_of(id_), once=ended, when={"pk": PRESENT})))
+    row = rows.update(Update(key_of(id_), once=ended, when={"pk": PRESENT}))
+    left = _let_go(rows, row).values()
+    return sorted({one["request"] for one in left if "request" in one})
 
 
-def end(rows: Rows, row: Row) -> list[str]:
-    """Let what a hold that is over had kept go on; returns the requests that waited for it."""
-    waiting = set()
-    for profile, listed in _profiles(rows, row["members"]).items():
-        left = _without(rows, profile, row["pk"])
-        if not left.get("hold"):
-            _restore(rows, profile, left["members"])
-        if listed.get("request"):
-            waiting.add(listed["request"])
+def end(rows: Rows, row: Row, more: Callable[[], bool] = lambda: True) -> None:
+    """Let what a hold that is over had kept end, as far as `more` says that there is time."""
+    for profile, left in _let_go(rows, row).items():
+        if not left.get("hold") and not _restore(rows, profile, left["members"], more):
+            return
     rows.update(Update(key_of(row["pk"]), set={"ended": True}, when={"pk": PRESENT}))
-    return sorted(waiting)
+
+
+def _let_go(rows: Rows, row: Row) -> dict[str, Row]:
+    """The profiles that a hold was on, without it."""
+    return {
+        profile: _without(rows, profile, row["pk"]) for profile in _profiles(rows, row["members"])
+    }
 
 
 def lasts(row: Row, now: float) -> bool:
@@ -99,9 +103,10 @@ def in_force(rows: Rows, listed: Row, now: float) -> bool:
     return any(lasts(row, now) for row in found.values())
 
 
-def keep(rows: Rows, row: Row) -> None:
+def keep(rows: Rows, row: Row, more: Callable[[], bool] = lambda: True) -> None:
     """Take the time at which DynamoDB ends them from all rows of who is held, and note who that
-    is by now. Safe to repeat; `sweep` does, for what is written meanwhile."""
+    is by now. Goes as far as `more` says that there is time. Safe to repeat; `sweep` does, for what
+    is written meanwhile."""
     profiles = {
         id_: listed
         for id_, listed in _profiles(rows, row["members"]).items()
@@ -112,6 +117,8 @@ def keep(rows: Rows, row: Row) -> None:
         rows.update(Update(key_of(row["pk"]), set={"members": members}, when={"pk": PRESENT}))
     kept = [i for one in profiles.values() for i in one["members"]]
     for key, found in _rows_of(rows, profiles, kept):
+        if not more():
+            return
         if "ttl" in found:
             _change(rows, Update(key, remove=("ttl",), when={"due": PRESENT}))
 
@@ -214,13 +221,17 @@ def _without(rows: Rows, profile: str, hold: str) -> Row:
     raise Unavailable("the profile changes faster than it can be released")
 
 
-def _restore(rows: Rows, profile: str, members: Iterable[str]) -> None:
-    """Give rows that are nobody's to hold any more the time again at which DynamoDB ends them."""
+def _restore(rows: Rows, profile: str, members: Iterable[str], more: Callable[[], bool]) -> bool:
+    """Give rows that are nobody's to hold any more the time again at which DynamoDB ends them.
+    Whether it came through."""
     for key, found in _rows_of(rows, [profile], members):
+        if not more():
+            return False
         if "due" in found and "ttl" not in found:
             later = SWEEP_SECONDS if key.sk in LASTS else 0
             ttl = {"ttl": found["due"] + later}
             _change(rows, Update(key, set=ttl, when={"due": found["due"]}))
+    return True
 
 
 def _rows_of(

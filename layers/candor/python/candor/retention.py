@@ -14,9 +14,9 @@ from candor.world import World
 
 RUNS = 3
 """How often a request that ended partial is begun again without anybody asking."""
-A_WHILE = 90
-"""Seconds of a run that each may have of what was withdrawn and what is renewed, so that the round
-has its time."""
+A_WHILE = 60
+"""Seconds of a run that each may have of holds, what was withdrawn and what is renewed, so that the
+round has its time."""
 GRACE = 3600
 """Seconds a request may be pending before it counts as stuck."""
 
@@ -41,7 +41,7 @@ class Swept:
 def sweep(work: Erasure, world: World, workflow: Workflow, more: Callable[[], bool]) -> Swept:
     """One run. `more` says whether there is time left; it is asked before each item."""
     swept = Swept()
-    _restart_requests(work, workflow, swept)
+    _restart_requests(work, workflow, swept, _for_a_while(work, more))
     swept.objects = archive.expire(work.objects, work.clock())
     archive.end_by_age(work.objects, work.policy.retention)
     gone = withdrawal.carry_out(world, _for_a_while(work, more))
@@ -59,11 +59,13 @@ def _for_a_while(work: Erasure, more: Callable[[], bool]) -> Callable[[], bool]:
     return lambda: more() and work.clock() < until
 
 
-def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
+def _restart_requests(
+    work: Erasure, workflow: Workflow, swept: Swept, more: Callable[[], bool]
+) -> None:
     found = [*work.rows.scan("requests")]
     for row in found:
         if row["type"] == "hold":  # before the requests that wait for it
-            _see_to_hold(work, row)
+            _see_to_hold(work, row, more)
     for row in found:
         try:
             if row["type"] == "erasure" and _take_up(work, workflow, row):
@@ -72,12 +74,12 @@ def _restart_requests(work: Erasure, workflow: Workflow, swept: Swept) -> None:
             continue  # another request has the person, or somebody else took it up
 
 
-def _see_to_hold(work: Erasure, row: Row) -> None:
+def _see_to_hold(work: Erasure, row: Row, more: Callable[[], bool]) -> None:
     """Hold what was written since the last run, or let go on what a hold that is over had kept."""
     if holds.lasts(row, work.clock()):
-        holds.keep(work.rows, row)
+        holds.keep(work.rows, row, more)
     elif "ended" not in row:
-        holds.end(work.rows, row)
+        holds.end(work.rows, row, more)
 
 
 def _take_up(work: Erasure, workflow: Workflow, row: Row) -> bool:
