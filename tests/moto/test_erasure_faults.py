@@ -27,7 +27,7 @@ from candor.stores.dynamo import unpack
 from tests.emulators import REGION
 from tests.moto.conftest import Cloud, Json
 from tests.moto.failing import Failing
-from tests.moto.test_erasure import ASKED
+from tests.moto.test_erasure import ASKED, ask, shown
 from tests.moto.test_journey import CANARY, MAIL, visit
 from tests.worlds import order, policy
 
@@ -355,3 +355,32 @@ def fails(town: Town, act: str, number: int, place: str, then: Then) -> None:
         fail(town)
     elif act == "fail":
         town.executions = dict.fromkeys(town.executions, "FAILED")
+
+
+@pytest.mark.parametrize("task", ["plan", "graph", "events", "verify", "certify"])
+def test_the_real_machine_gives_up_too_and_the_sweep_begins_it_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    visit(cloud)
+    failing, erase = Failing(monkeypatch), cloud.functions["erase"]
+    erase.restart()
+    handler = erase.module.handler
+
+    def unanswered(event: Json, context: object) -> object:
+        failing.down = "dynamodb.UpdateItem:after" if event["step"] == task else ""
+        return handler(event, context)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(erase.module, "handler", unanswered)
+        id_ = ask(cloud).body["id"]
+        ended = cloud.settled(id_)
+    failing.heal()
+    row = shown(cloud, id_)
+    if task == "certify":  # which had been written, and only its answer was lost
+        assert (ended, row["status"]) == ("SUCCEEDED", "completed")
+    else:
+        assert (ended, row["status"], row["certificate"]) == ("FAILED", "partial", None)
+        cloud.functions["sweep"]({})
+        assert cloud.settled(id_, "-1") == "SUCCEEDED"
+    assert shown(cloud, id_)["status"] == "completed"
+    assert CANARY not in cloud.held()

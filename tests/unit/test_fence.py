@@ -11,6 +11,9 @@ two rows of one that is not atomic, and another goes on. The bound:
 - either of them killed at every place (those too), then delivered or taken up again;
 - any number of switches, workers, crashes and late deliveries, by chance.
 
+Where the erasure waits, it only hides first, and destroys after days: for that a share of the
+orders, beside the one and the other. tests/unit/test_request_races.py has what may come between.
+
 Settling gives this, and no more: the deletion waits for workers that had started when the plan was
 made. One that starts later may run at any time, beside the deletion and after the certificate.
 """
@@ -18,9 +21,10 @@ made. One that starts later may run at any time, beside the deletion and after t
 import base64
 import gzip
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from itertools import cycle
@@ -52,6 +56,7 @@ NOW = 1_700_000_000.0
 SHOP = Source("shop", "shop", "server", "server")
 WEB = Source("web", "web", "website", "client")
 HOUR = 3600
+WAITING_STEP = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 9
 
 Json = dict[str, Any]
 Late = Literal["at once", "at the deletion", "after the certificate"]
@@ -90,8 +95,8 @@ def message(source: Source, *events: Json, at: float = NOW) -> Json:
 class Town:
     """One installation in memory, in which Ann, Bob and Carl are known."""
 
-    def __init__(self) -> None:
-        self.stage = Stage()
+    def __init__(self, waits: int = 0) -> None:
+        self.waits, self.stage = waits, Stage()
         tap = self.stage.tap
         self.clock = FakeClock(NOW - 10 * DAY)
         self.rows, self.objects = FakeRows(self.clock, tap), FakeObjects(tap)
@@ -100,7 +105,8 @@ class Town:
         self._opened: dict[bytes, str] = {}
         self.identifiers = Identifiers(POLICY, "an hmac secret")
         self.world = World(self.rows, self.vault, self.identifiers, POLICY, self.clock)
-        self.work = Erasure(self.rows, POLICY, self.clock, self.objects, (self.queue,))
+        rules = replace(POLICY, erasure=replace(POLICY.erasure, waiting_days=self.waits))
+        self.work = Erasure(self.rows, rules, self.clock, self.objects, (self.queue,))
         self._people()
         self._before = dict(self.rows._rows), dict(self.objects.objects)
         self._inserted_before = {Key("events", r["pk"], r["sk"]) for r in self.rows.held("events")}
@@ -176,8 +182,9 @@ class Town:
             work, self.vault, subject, "erase", requests.Asking("dpo", ANN)
         )
         id_ = told["pk"]
-        if not self.workflow.started:
+        while not self.workflow.started:
             erasure.advance(work, self.workflow, id_)
+            self.clock.now = told["acts_at"]
         self._machine(id_)
 
     def _machine(self, id_: str) -> None:
@@ -437,14 +444,15 @@ def ended(town: Town, *workers: Worker) -> list[str]:
     return town.wrong()
 
 
-def orders(town: Town, scene: Scene) -> Iterator[tuple[str, list[str], Worker]]:
-    """One of the two stops anywhere, the other anywhere after that; then the one ends, and the
-    other. Each schedule with what is wrong in the end, and the worker."""
+def orders(town: Town, scene: Scene, step: int = 1) -> Iterator[tuple[str, list[str], Worker]]:
+    """One of the two stops anywhere, the other anywhere after that, or at each `step`-th place;
+    then the one ends, and the other. Each schedule with what is wrong in the end, and the worker.
+    """
     lates = cycle(LATE)
     for first in ("worker", "erasure"):
         i, more = 0, True
         while more:
-            j, rest = 0, True
+            j, rest = i % step, True
             while rest:
                 worker, eraser = scene.set(town, next(lates))
                 town.stage.matters = partial(shared, town)
@@ -452,8 +460,24 @@ def orders(town: Town, scene: Scene) -> Iterator[tuple[str, list[str], Worker]]:
                 more = not one.run(i)
                 rest = not other.run(j)
                 yield f"{first} first: {i}, {j}", ended(town, one, other), worker
-                j += 1
+                j += step
             i += 1
+
+
+@pytest.fixture(scope="module")
+def waiting_town() -> Town:
+    return Town(waits=7)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_nor_where_the_erasure_hides_first_and_destroys_later(
+    waiting_town: Town, name: str
+) -> None:
+    count = 0
+    for schedule, wrong, _ in orders(waiting_town, SCENES[name], WAITING_STEP):
+        assert not wrong, schedule
+        count += 1
+    assert count > 50, "there were hardly any orders"
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -198,6 +198,35 @@ def test_a_crash_while_asking_is_taken_up_by_the_sweep() -> None:
             assert salts(shop) == 0
 
 
+def test_who_asks_again_joins_a_request_that_stopped_at_any_place() -> None:
+    for shop in after_each_crash(lambda shop: shop.acknowledge(MAIL), shop_that):
+        asked = [row["pk"] for row in shop.rows.held("requests")]
+        begun = any("state" in row for row in shop.rows.held("graph"))
+        again = shop.acknowledge(MAIL)
+        assert again in asked or not begun
+        assert shop.request(again)["status"] == "running"
+        assert salts(shop) == 0
+
+
+def test_a_machine_that_is_late_leaves_what_was_registered_since() -> None:
+    shop = shop_that()
+    id_ = shop.erase(MAIL)
+    shop.clock.advance(60)
+    shop.choose(ANN, {"analytics": True})
+    shop.clock.advance(60)
+    shop.send(CRM, order("o2", -120, userId="42"))
+    before = shop.rows.held()
+
+    erasure.plan(shop.erasure, id_)
+    for store in ("graph", "events", "queues"):
+        erasure.erase(shop.erasure, store, id_)
+    assert erasure.verify(shop.erasure, id_)["clean"]
+    erasure.certify(shop.erasure, shop.signer, id_)
+
+    assert shop.event_ids(ANN) == ["o2"]
+    assert shop.rows.held() == before
+
+
 def test_two_requests_that_meet_leave_nobody_hidden_for_nothing() -> None:
     shop = Shop(policy(lambda compiled: compiled["identifiers"]["anonymous_id"].update(limit=1)))
     shop.send(WEB, order("o", anonymousId="tablet"))
