@@ -590,6 +590,11 @@ class Privacy(RuleBasedStateMachine):
                 if key in there and lives[key[0]] == model.life[key[0]]
             }
         self.look_at_people()
+        waiting = [r for r in self.model.requests.items() if r[1].status in ("pending", "held")]
+        for id_, one in waiting:  # asked for twice, and a crash between: the sweep hides again
+            if any(one is not other and one.members & other.members for _, other in waiting):
+                one.acknowledged = False
+                self.asked.discard(id_)
         self.crashing(lambda: erasure.replay(self.shop.erasure, "", always), place)
 
     # What is read
@@ -847,6 +852,6 @@ class Privacy(RuleBasedStateMachine):
 
 TestPrivacy = Privacy.TestCase
 TestPrivacy.settings = settings(
-    max_examples=min(settings().max_examples, 500),
+    max_examples=min(settings().max_examples * 4, 500),
     stateful_step_count=settings().stateful_step_count * 2,
 )

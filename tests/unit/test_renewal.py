@@ -391,7 +391,9 @@ def test_a_profile_outlasts_all_its_members_also_where_the_policy_gives_less_by_
     shop.clock.advance(DAY)
     under(shop, changed(identifier=10))
     shop.send(CRM, order("later", -DAY, anonymousId="a1"))
-    shop.send(CRM, order("another", -DAY, anonymousId="a1", userId="44"))
+    tablet = {"device": {"id": "d"}}
+    shop.send(CRM, order("joining", -DAY, anonymousId="a2", context=tablet))
+    shop.send(CRM, order("joined", -DAY, anonymousId="a1", context=tablet))
     shop.clock.advance(20 * DAY)
     assert "o1" in shop.event_ids(ANN)
     assert broken_rules(shop) == []

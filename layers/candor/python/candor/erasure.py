@@ -265,7 +265,7 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     states = keyring.states(work.rows, list(row["members"]))
     new = {idkey for idkey, state in states.items() if (state.lifted or 0) >= row["created"]}
     kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
-    back = [idkey for idkey in kept_out if _is_back(states[idkey], row["created"])]
+    back = [idkey for idkey in kept_out if _is_back(states[idkey], row)]
     for idkey in back:
         # Tables come back whole, and requests in any order: another one's fence may be there.
         keyring.show(work.rows, idkey, states[idkey].request or "")
@@ -289,9 +289,10 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     return bool(back)
 
 
-def _is_back(state: KeyState, erased: int) -> bool:
-    """Whether a key can be read under again, or its fence is of an earlier erasure only."""
-    return bool(state.salt) or not state.mode or (state.since or 0) < erased
+def _is_back(state: KeyState, row: Row) -> bool:
+    """Whether a key can be read under again, or its fence is of an earlier request only."""
+    earlier = (state.since or 0, state.request or "") < (row["created"], row["pk"])
+    return bool(state.salt) or not state.mode or earlier
 
 
 def fail(work: Erasure, id_: str) -> None:

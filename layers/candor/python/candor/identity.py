@@ -509,6 +509,7 @@ class Graph:
             max(survivor.version, loser.version) + 1,
             apart=_both(survivor.apart, loser.apart),
             hold={**survivor.hold, **loser.hold},
+            due=max(survivor.due, loser.due),
         )
         decided = {"profile": merged.id, "version": merged.version, "merged": loser.id}
         unchanged = {"state": ABSENT}
@@ -518,7 +519,7 @@ class Graph:
             *links,
             Update(
                 profile_key(survivor.id),
-                set=profile_row(merged) | self.ends(max(survivor.due, loser.due)),
+                set=profile_row(merged) | self.ends(merged.due),
                 when=unchanged | {"version": survivor.version},
             ),
             Delete(profile_key(loser.id), when=unchanged | {"version": loser.version}),
