@@ -208,9 +208,11 @@ class Model:
         }
 
     def end(self, who: str) -> None:
-        """An identifier whose time is over takes along what was denied of it."""
+        """An identifier whose time is over takes along its key, and what was denied of it."""
         for times in self.now.chosen.get(who, {}).values():
             times[0] = 0
+        for kept in self.now.kept.values():
+            kept.archived = kept.archived and kept.said.home != who
 
     def hide(self, id_: str) -> None:
         one = self.requests[id_]

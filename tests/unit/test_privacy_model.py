@@ -64,6 +64,7 @@ def rules_of(
 ) -> Callable[[Json], object]:
     def change(compiled: Json) -> None:
         compiled["hash"] = json.dumps([days, waiting, second_person])
+        compiled["purposes"]["personalization"]["basis"] = "legitimate_interest"
         compiled["erasure"] = {"waiting_days": waiting, "second_person": second_person}
         for name, count in days.items():
             compiled["records" if name in compiled["records"] else "retention"][name] = count
@@ -140,7 +141,16 @@ class Privacy(RuleBasedStateMachine):
             self.a_message_arrives(
                 source=CRM, who=who, kinds=kinds, ago=90, said=both, place=None, later=False
             )
+        self.a_person_chooses(
+            source=CRM,
+            who=["user_id:u1"],
+            chosen={"personalization": False},
+            ago=0,
+            place=None,
+            back=False,
+        )
         self.the_stream_is_archived()
+        self.tables_are_backed_up()
 
     @rule(
         source=st.sampled_from([WEB, CRM, CRM]),
@@ -844,6 +854,9 @@ class Privacy(RuleBasedStateMachine):
         """Whatever happened: everybody tries to come back, what is held outlasts its time, and in
         the end nothing is waited for and nothing is left."""
         self.everybody_comes_again()
+        if self.count % 2 and self.recent():
+            self.tables_are_restored(latest=False, place=None)
+            self.all_is_as_it_may_be()
         for id_ in self.open():
             with suppress(Clash):
                 requests.approve(self.shop.erasure, id_, "another one")
