@@ -41,6 +41,8 @@ class Kept:
     sure: bool
     """Whether it is there for certain: it was taken, and nobody may take it away before its day."""
     archived: bool = False
+    least: float = 0
+    """The earliest day that it may have."""
 
 
 @dataclass
@@ -139,7 +141,7 @@ class Model:
         return (
             kept.sure
             and self.lives(kept)
-            and self.ends_at(kept) > now
+            and min(self.ends_at(kept), kept.least) > now
             and self.now.ends.get(home, 0) > now
             and not any(
                 home in one.members and (one.shredded or one.status in ("running", "partial"))
@@ -156,7 +158,8 @@ class Model:
 
     # What happens
 
-    def take(self, said: Said, now: float, *, sure: bool) -> None:
+    def take(self, said: Said, now: float, *, sure: bool, stored: bool) -> None:
+        """Something is said (again). Where it may not have been stored, either day may be its."""
         before = self.now.kept.get(said.id)
         life = self.now.life[said.home]
         due = self.due(said)
@@ -165,7 +168,10 @@ class Model:
         if before and before.life == life:
             sure = sure or before.sure
         archived = before is not None and before.archived and before.life == life
-        self.now.kept[said.id] = Kept(said, life, due, sure, archived)
+        least = due
+        if before and before.life == life and not stored:
+            due, least = int(max(before.due, due)), int(min(before.least, due))
+        self.now.kept[said.id] = Kept(said, life, due, sure, archived, least)
 
     def see(self, named: Iterable[str], now: float) -> None:
         today = int(now // DAY)
@@ -202,9 +208,11 @@ class Model:
         }
 
     def end(self, who: str) -> None:
-        """An identifier whose time is over takes along what was denied of it."""
+        """An identifier whose time is over takes along its key, and what was denied of it."""
         for times in self.now.chosen.get(who, {}).values():
             times[0] = 0
+        for kept in self.now.kept.values():
+            kept.archived = kept.archived and kept.said.home != who
 
     def hide(self, id_: str) -> None:
         one = self.requests[id_]
@@ -261,6 +269,7 @@ class Model:
         for kept in self.now.kept.values():
             if kept.due > now:
                 kept.due = self.due(kept.said)
+                kept.least = min(kept.least, kept.due)
         days = self.policy.records["identifier"]
         for who, last in self.now.seen.items():
             due = self.policy.due(days, last * DAY)

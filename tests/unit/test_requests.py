@@ -637,3 +637,15 @@ def test_who_is_restricted_again_at_once_is_restricted() -> None:
     rights.lift(shop.erasure, shop.world, row, "staff")
     rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
     assert not shop.event_ids(ANN)
+
+
+def test_what_was_before_an_erasure_stays_out_however_long_nobody_came_since() -> None:
+    shop = shop_that()
+    old = shop.message(CRM, order("old", userId="42"))
+    shop.erase(ANN)
+    shop.clock.advance(DAY)
+    rights.lift_fence(shop.erasure, shop.id(ANN))
+    for _ in range(2):
+        shop.clock.advance(8 * DAY)
+        swept(shop)
+    assert [one.reason for one in shop.unify(old)] == ["fenced"]

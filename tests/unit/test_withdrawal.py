@@ -3,7 +3,9 @@
 import pytest
 
 from candor import retention, separation, withdrawal
+from candor.consents import restrict
 from candor.credentials import Source
+from candor.policy import DAY
 from candor.ports import Key, Put
 from candor.retention import Swept
 from candor.transit import LIFE_SECONDS
@@ -283,3 +285,14 @@ def test_what_rests_on_no_consent_is_never_deleted_for_want_of_it() -> None:
     sweep(shop)
 
     assert everything(shop) == {"order"}
+
+
+def test_what_was_said_before_an_identifier_ended_takes_nothing_of_who_begins_anew() -> None:
+    shop = Shop()
+    shop.choose(ANN, {"marketing": False})
+    restrict(shop.world, shop.id(ANN).key, "t", on=True)
+    shop.clock.advance(1200 * DAY)
+    shop.send(CRM, sent("identify", "i", -1200 * DAY, userId="42", traits={"name": "Ann"}))
+    shop.choose(ANN, {"analytics": False})
+    sweep(shop)
+    assert shop.view(ANN).traits() == {"name": "Ann"}

@@ -128,11 +128,12 @@ def _bury(world: World, idkey: str, node: Row, ended: Ended) -> None:
 
 def _forget(world: World, idkey: str, ended: Ended) -> None:
     """Destroy the key of an identifier that has no node, unless it is a fence; its row stays for
-    the objections that it holds."""
+    what outlives an erasure: what was objected to, and since when the person is let in again."""
     unused, key = Check(node_key(idkey), when={"pk": ABSENT}), keyring.key_of(idkey)
     row = world.rows.get([key]).get(key, {})
-    if "objections" not in row:
-        world.rows.commit(unused, Delete(key, when={"mode": ABSENT, "objections": ABSENT}))
+    if not {"objections", "lifted"} & row.keys():
+        outlives = {"mode": ABSENT, "objections": ABSENT, "lifted": ABSENT}
+        world.rows.commit(unused, Delete(key, when=outlives))
     elif "salt" in row:
         world.rows.commit(unused, Update(key, remove=("salt",), when={"mode": ABSENT}))
     ended.keys += "salt" in row

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from candor import bundles, keyring, traits
+from candor import bundles, keyring, registers, traits
 from candor.consent import choose, forbids, is_restricted, register_of, verdict
 from candor.identity import ERASING, node_key, profile_key, profile_of, traits_key
 from candor.policy import Attribute, Policy
@@ -74,7 +74,7 @@ def _of_mark(world: World, row: Row, deleted: Deleted, more: Callable[[], bool])
     person = "person" in row
     work = _Work(
         world,
-        _proven(world, profile.members) if person else profile.choices,
+        _proven(world, profile.members, rows) if person else profile.choices,
         {one: rows[node_key(one)]["signals"] for one in profile.members if node_key(one) in rows},
         None if person else idkey,
         deleted,
@@ -110,12 +110,17 @@ class _Work:
         return not _withdrawn(self.world.policy, named, self.choices, self.signals[device])
 
 
-def _proven(world: World, members: Collection[str]) -> dict[str, list[int]]:
+def _proven(
+    world: World, members: Collection[str], rows: Mapping[Key, Row]
+) -> dict[str, list[int]]:
     """What was chosen, but for denials that a public key told of, or may have told of before a
-    split: they hide, and deleting cannot be undone."""
+    split: they hide, and deleting cannot be undone. Nor does what counted before an identifier
+    ended, of which only the proof is left."""
     choices: dict[str, list[int]] = {}
-    for idkey in members:
-        for row in world.rows.query("graph", f"I#{idkey}", "CONSENT#"):
+    first = {one: rows[node_key(one)]["first"] for one in members if node_key(one) in rows}
+    for idkey in first:
+        told_here = ((idkey, row) for row in world.rows.query("graph", f"I#{idkey}", "CONSENT#"))
+        for _, row in registers.standing(told_here, first):
             told = row["trust"] != "client" and row["mechanism"] != "split"
             if row["binds"] == "profile" and (row["granted"] or told):
                 choose(choices, register_of(row))
