@@ -18,7 +18,10 @@ from typing import Any
 
 import urllib3
 
+from candor import holds
 from candor.policy import ErasureRule, Policy
+from candor.ports import Key
+from candor.ports import Rows as KeyedRows
 from tests.bench import costs, population
 from tests.bench.freshness import A_SECOND, Reader
 from tests.bench.meter import Counts, Meter
@@ -246,7 +249,9 @@ class _Store:
         hold = {"subject": subject, "reason": "the bench", "until": until}
         found["a hold is placed"], answer = self._counted("POST", "/holds", hold)
         id_ = json.loads(answer["body"])["id"]
-        found["and released"], _ = self._counted("DELETE", "/holds/{id}", id_=id_)
+        found["and its rows are kept by the sweep"] = self._swept(holds.keep, id_)
+        found["it is released"], _ = self._counted("DELETE", "/holds/{id}", id_=id_)
+        found["and its rows end again"] = self._swept(holds.end, id_)
         with self._meter.counting(counts := Counts()):
             id_ = json.loads(self._ask(subject, self._waiting)["body"])["id"]
         found["a request that waits"] = _told(counts)
@@ -258,10 +263,20 @@ class _Store:
         found["a replay, all had come back"] = self._replayed(again=1)
         return found
 
+    def _swept(self, work: Callable[[KeyedRows, Json], None], id_: str) -> Json:
+        """What the sweep does for a hold."""
+        rows: KeyedRows = self._privacy.module.wiring.rows
+        key = Key("requests", id_)
+        row = rows.get([key])[key]
+        with self._meter.counting(counts := Counts()):
+            work(rows, row)
+        return _told(counts)
+
     def _replayed(self, again: int) -> Json:
         with self._meter.counting(counts := Counts()):
             told = self._erase({"replay": ""})
-        if (told["requests"], told["again"]) != (1, again):
+        # The one that was taken back is gone through, too.
+        if (told["requests"], told["again"]) != (2, again):
             raise ValueError(f"a replay did not meet what was to be done again: {told}")
         return _told(counts)
 
@@ -306,7 +321,7 @@ class _Store:
         """Whose secrets are read already, and which starts no machine."""
         made = self._stack.function(name, **self._tables)
         wiring = made.module.wiring
-        wiring.__dict__.update(workflow=_Nothing(), vacuum=_Nothing())
+        wiring.__dict__.update(workflow=_Nothing(), vacuum=_Nothing(), sweeper=_Nothing())
         if name == "privacy":
             assert wiring.vault
             assert wiring.identifiers
@@ -319,6 +334,9 @@ class _Nothing:
 
     def start(self, name: str, payload: Json) -> None:
         """The bench runs the steps itself."""
+
+    def wake(self) -> None:
+        """And what a sweep does."""
 
 
 def _told(*every: Counts) -> Json:
