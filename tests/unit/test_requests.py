@@ -227,6 +227,23 @@ def test_a_machine_that_is_late_leaves_what_was_registered_since() -> None:
     assert shop.rows.held() == before
 
 
+def test_who_ended_before_an_erasure_that_crashed_is_kept_out() -> None:
+    def ended() -> Shop:
+        shop = shop_that()
+        shop.clock.advance(4 * 365 * DAY)
+        return shop
+
+    for shop in after_each_crash(lambda shop: shop.acknowledge(MAIL), ended):
+        now = -4 * 365 * DAY
+        (told,) = shop.send(CRM, order("o2", now, userId="42", traits={}))
+        assert told.outcome == "stored" or told.reason == "fenced"
+        shop.clock.advance(DAY)
+        swept(shop)
+        for row in shop.rows.held("requests"):
+            assert row["status"] == "running"
+        assert hidden(shop) or told.outcome == "stored"
+
+
 def test_two_requests_that_meet_leave_nobody_hidden_for_nothing() -> None:
     shop = Shop(policy(lambda compiled: compiled["identifiers"]["anonymous_id"].update(limit=1)))
     shop.send(WEB, order("o", anonymousId="tablet"))

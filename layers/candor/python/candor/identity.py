@@ -293,7 +293,10 @@ class Graph:
         for one in group:
             salt = self.keys[one.key].salt or keyring.salt(self.rows, one.key)
             self.keys[one.key] = replace(self.keys[one.key], salt=salt)
-            if bury(self.rows, one.key, self.now) == "held":
+            found = bury(self.rows, one.key, self.now)
+            if found == "closed":
+                raise keyring.Fenced
+            if found == "held":
                 self._revive(one.key)
                 raise Conflict  # it is there again
             place = traits_key(one.key)
@@ -573,11 +576,12 @@ class Graph:
 
 def bury(
     rows: Rows, idkey: str, now: float, *also: Write
-) -> Literal["alive", "absent", "buried", "held"]:
+) -> Literal["alive", "absent", "buried", "closed", "held"]:
     """Remove an identifier that has ended, from its profile too; says what it found.
 
-    DynamoDB's own expiry takes days, and until then an ended node would bar its successor. What is
-    under a legal hold stays. `also` is written with it. Raises Conflict where something of it
+    DynamoDB's own expiry takes days, and until then an ended node would bar its successor. What a
+    request has closed is that request's to remove, and what is under a legal hold stays. `also` is
+    written with it. Raises Conflict where something of it
     changed meanwhile.
     """
     key = node_key(idkey)
@@ -588,6 +592,8 @@ def bury(
         return "alive"
     home = profile_key(row["profile"])
     listed = rows.get([home], expired=True).get(home)
+    if listed and listed.get("state"):
+        return "closed"
     if listed and listed.get("hold"):
         return "held"
     writes: list[Write] = [
