@@ -52,8 +52,10 @@ def own_emulator(endpoint: str, request: pytest.FixtureRequest) -> MiniStack | N
     return found if found.endpoint == endpoint else None
 
 
-def await_true(what: str, holds: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first true answer of `holds`; the test fails where there is none in time."""
+def await_true(what: str, holds: Callable[[], Any], seconds: float = 240) -> Any:
+    """The first true answer of `holds`; the test fails where there is none in time: in that of a
+    message that a slow start left no time, which SQS hands out again after two minutes.
+    """
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         if time.monotonic() > deadline:

@@ -36,7 +36,8 @@ HOSTILE = 1
 """People whose values are in hostile requests."""
 AT_ONCE = 6
 """Erasures under way together: an emulator starts a process for each of their parallel tasks."""
-UNIFY_SECONDS = 120
+UNIFY_SECONDS = 420
+"""As `await_true` has it, and for many."""
 Json = dict[str, Any]
 
 
