@@ -303,6 +303,31 @@ def test_who_is_restricted_is_kept_and_not_used() -> None:
     assert shop.read(ANN)["events"] == before["service"]["events"]
 
 
+def test_a_restriction_that_is_over_lifts_no_later_one() -> None:
+    shop = shop_that()
+    first = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    over = rights.lift(shop.erasure, shop.world, first, "t")
+    shop.clock.advance(60)
+    second = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    assert second["pk"] != first["pk"]
+    shop.clock.advance(60)
+
+    assert rights.lift(shop.erasure, shop.world, over, "t")["status"] == "completed"
+
+    assert not shop.view(ANN).may("service").allowed
+
+
+def test_how_somebody_was_verified_ends_with_their_request() -> None:
+    shop = shop_that(waiting_days=7)
+    row = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    rights.lift(shop.erasure, shop.world, row, "t")
+    with pytest.raises(NotFound):
+        rights.restrict(shop.erasure, shop.world, shop.id("user_id:nobody"), ASKING)
+    erasure.cancel(shop.erasure, shop.acknowledge(MAIL))
+    assert len(shop.rows.held("requests")) == 3
+    assert not [row for row in shop.rows.held("requests") if "salt" in row]
+
+
 def _withheld(shop: Shop) -> list[Json]:
     view = shop.view(ANN)
     view.events()

@@ -219,7 +219,9 @@ def move(work: Erasure, id_: str, to: str, from_: Collection[str], **more: Any) 
             raise Clash("wrong_status", "Some of this person's data is destroyed already.")
         when = {"status": row["status"], "shredding": row.get("shredding", ABSENT)}
         told = {"status": to, **more, **(ending(work) if to in ENDED else {})}
-        change = Update(key_of(id_), set=told, add={"turns": 1}, when=when)
+        # Who verified the requester, and how, ends with the request.
+        gone = ("salt",) if to in ENDED else ()
+        change = Update(key_of(id_), set=told, remove=gone, add={"turns": 1}, when=when)
         try:
             return work.rows.update(change)
         except Conflict:

@@ -31,10 +31,15 @@ def restrict(work: Erasure, world: World, one: Identifier, asking: Asking) -> Ro
 
 
 def lift(work: Erasure, world: World, row: Row, principal: str) -> Row:
-    """Let a restricted person's data be used again. Safe to repeat."""
-    with suppress(NotFound):  # they ended, or were erased
-        consents.restrict(world, row["subject"], principal, on=False)
-    return requests.move(work, row["pk"], "completed", ("pending", "running"))
+    """Let a restricted person's data be used again. Safe to repeat. Raises Clash.
+
+    One that is over lifts nothing: there may be another by now.
+    """
+    in_force = ("pending", "running")
+    if row["status"] in in_force:
+        with suppress(NotFound):  # they ended, or were erased
+            consents.restrict(world, row["subject"], principal, on=False)
+    return requests.move(work, row["pk"], "completed", in_force)
 
 
 def object_(
