@@ -74,6 +74,8 @@ class Lives:
     """How often somebody was erased."""
     fenced: dict[str, tuple[Mode, int, str]] = field(default_factory=dict)
     """How, since when, and by which request somebody is kept out."""
+    before: dict[str, tuple[Mode, int, str]] = field(default_factory=dict)
+    """How they were, by a request that was completed, before that one came."""
     lifted: dict[str, int] = field(default_factory=dict)
     chosen: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     """The latest denial and grant of each purpose that somebody's own choices say."""
@@ -217,7 +219,12 @@ class Model:
     def hide(self, id_: str) -> None:
         one = self.requests[id_]
         for who in one.members:
-            self.now.fenced.setdefault(who, (one.mode, one.created, id_))
+            mode, _, by = found = self.now.fenced.get(who, (one.mode, one.created, id_))
+            weaker = mode == "erase_and_suppress" != one.mode
+            if by != id_ and not weaker and self.requests[by].status == "completed":
+                self.now.before[who] = found
+                found = one.mode, one.created, id_
+            self.now.fenced[who] = found
 
     def shred(self, id_: str, objected: dict[str, int]) -> None:
         one = self.requests[id_]
@@ -228,8 +235,9 @@ class Model:
     def forget(self, id_: str, who: str) -> None:
         one, now = self.requests[id_], self.now
         now.life[who] += 1
-        now.fenced[who] = (one.mode, one.created, id_)
-        for gone in (now.chosen, now.seen, now.ends):
+        suppressed = now.fenced.get(who, ("erase",))[0] == "erase_and_suppress"
+        now.fenced[who] = "erase_and_suppress" if suppressed else one.mode, one.created, id_
+        for gone in (now.chosen, now.seen, now.ends, now.before):
             gone.pop(who, None)
         now.restricted.discard(who)
         kept = now.objected.setdefault(who, {})
@@ -240,6 +248,8 @@ class Model:
         """A request that nothing was destroyed for is over."""
         for who in [who for who, (_, _, by) in self.now.fenced.items() if by == id_]:
             del self.now.fenced[who]
+            if who in self.now.before:
+                self.now.fenced[who] = self.now.before.pop(who)
 
     def over(self, who: str) -> bool | None:
         """Whether the erasure that keeps somebody out is completed. None: where two were asked for
@@ -262,6 +272,7 @@ class Model:
 
     def lift(self, who: str, at: int) -> None:
         del self.now.fenced[who]
+        self.now.before.pop(who, None)
         self.now.lifted[who] = at
 
     def renew(self, now: float) -> None:

@@ -17,6 +17,7 @@ from candor.separation import separate
 from candor.transit import LIFE_SECONDS
 from tests.worlds import (
     CRM,
+    NOW,
     WEB,
     Json,
     Shop,
@@ -157,16 +158,63 @@ def test_what_is_destroyed_is_not_taken_back() -> None:
     assert shop.request(id_)["status"] == "running"
 
 
-def test_taking_back_leaves_an_earlier_erasure_alone() -> None:
-    shop = shop_that(waiting_days=7)
+def erased_before(shop: Shop) -> str:
+    """Somebody whose erasure is completed."""
     shop.send(CRM, order("o9", userId="9"))
-    first = shop.acknowledge("user_id:9", "erase")
+    shop.acknowledge("user_id:9")
     shop.clock.advance(8 * DAY)
     swept(shop)
-    assert shop.erase("user_id:9") == first
+    return shop.erase("user_id:9")
+
+
+def registers(shop: Shop) -> bool:
+    """Whether they may, who were erased before."""
+    shop.clock.advance(1)
+    shop.choose("user_id:9", {"analytics": True})
+    event = order("o10", NOW - shop.clock(), userId="9")
+    return [one.reason for one in shop.send(CRM, event)] != ["fenced"]
+
+
+def test_nobody_registers_anew_while_they_are_to_be_kept_out_for_good() -> None:
+    shop = shop_that(waiting_days=7)
+    erased_before(shop)
     second = shop.acknowledge("user_id:9", "erase_and_suppress")
+    assert not registers(shop)
+    shop.clock.advance(8 * DAY)
+    swept(shop)
+    assert shop.erase("user_id:9", "erase_and_suppress") == second
+    assert not registers(shop)
+    rights.lift_fence(shop.erasure, shop.id("user_id:9"))
+    assert registers(shop)
+
+
+def test_taking_back_leaves_an_earlier_erasure_as_it_was() -> None:
+    shop = shop_that(waiting_days=7)
+    erased_before(shop)
+    fence = shop.rows.held("keys")
+    second = shop.acknowledge("user_id:9", "erase_and_suppress")
+    assert shop.rows.held("keys") != fence
     erasure.cancel(shop.erasure, second)
-    assert [one.reason for one in shop.send(CRM, order("o10", userId="9"))] == ["fenced"]
+    assert shop.rows.held("keys") == fence
+    assert [one.reason for one in shop.send(CRM, order("o11", userId="9"))] == ["fenced"]
+    assert registers(shop)
+
+
+def test_whom_a_request_kept_out_for_good_no_later_one_lets_in() -> None:
+    shop = shop_that(waiting_days=7)
+    shop.send(CRM, order("o9", userId="9"))
+    shop.acknowledge("user_id:9", "erase_and_suppress")
+    shop.clock.advance(8 * DAY)
+    swept(shop)
+    first = shop.erase("user_id:9", "erase_and_suppress")
+    shop.clock.advance(4 * 365 * DAY)  # nothing is known of that request any more
+    second = shop.acknowledge("user_id:9", "erase")
+    assert second != first
+    assert not registers(shop)
+    shop.clock.advance(8 * DAY)
+    swept(shop)
+    assert shop.erase("user_id:9", "erase") == second
+    assert not registers(shop)
 
 
 def test_a_crash_while_taking_back_is_mended_by_the_sweep() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candor import keyring
+from candor.keyring import KeyState
 from candor.ports import Key, Put
 from candor.sealing import Damaged, Vault, key_id, key_id_of, new_salt
 from candor.transit import HOUR, LIFE_SECONDS, Transit
@@ -146,7 +147,7 @@ def test_a_fence_lets_no_salt_be_made(known: bool) -> None:
     shop = Shop()
     if known:
         keyring.salt(shop.rows, "somebody")
-    keyring.hide(shop.rows, "somebody", "erase", "request", NOW)
+    keyring.hide(shop.rows, "somebody", KeyState(), "erase", "request", NOW)
     with pytest.raises(keyring.Fenced):
         keyring.salt(shop.rows, "somebody")
     keyring.shred(shop.rows, "somebody", "erase", "request", NOW)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candor import archive, keyring, requests, vacuum
+from candor.keyring import KeyState
 from candor.policy import DAY, iso
 from candor.ports import Key, Row, Unavailable, Update
 from candor.sealing import Vault, key_id, new_salt
@@ -172,7 +173,7 @@ def test_of_a_request_that_shredded_some_keys_only_these_are_dead() -> None:
     both = [shop.id("user_id:42").key, shop.id("user_id:43").key]
     row = {"type": "erasure", "members": keyring.key_ids(keyring.states(shop.rows, both))}
     shop.rows.update(Update(Key("requests", "stopped"), set=row))
-    keyring.hide(shop.rows, both[0], "erase", "stopped", NOW)
+    keyring.hide(shop.rows, both[0], KeyState(), "erase", "stopped", NOW)
     keyring.shred(shop.rows, both[0], "erase", "stopped", NOW)
 
     run(shop)

@@ -269,7 +269,7 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     for idkey in back:
         # Tables come back whole, and requests in any order: another one's fence may be there.
         keyring.show(work.rows, idkey, states[idkey].request or "")
-        keyring.hide(work.rows, idkey, row["mode"], row["pk"], row["created"])
+        keyring.hide(work.rows, idkey, KeyState(), row["mode"], row["pk"], row["created"])
         objections = row.get("objections", {})
         keyring.shred(work.rows, idkey, row["mode"], row["pk"], row["created"], objections)
     nodes = work.rows.get([node_key(idkey) for idkey in kept_out], expired=True)

@@ -38,7 +38,8 @@ def hide(work: Erasure, id_: str) -> None:
             if profile.get("request", id_) != id_:
                 raise Clash("erasing", "Another request is already erasing this person.")
         everyone = asked.union(*(profile["members"] for profile in profiles.values()))
-        kids = keyring.key_ids(keyring.states(work.rows, everyone))
+        seen = keyring.states(work.rows, everyone)
+        kids = keyring.key_ids(seen)
         named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
         try:
             told = destinations.gathered(work, row, everyone)
@@ -52,8 +53,10 @@ def hide(work: Erasure, id_: str) -> None:
             break  # closed before we looked, so nobody has joined since
     else:
         raise Unavailable("the profile changes faster than it can be closed")
-    for idkey in named:
-        keyring.hide(work.rows, idkey, row["mode"], id_, row["created"])
+    giving_way = _completed(work, {state.request for state in seen.values() if state.mode})
+    for idkey, state in seen.items():
+        if not state.mode or state.request in giving_way:
+            keyring.hide(work.rows, idkey, state, row["mode"], id_, row["created"])
 
 
 def shred(work: Erasure, id_: str) -> bool:
@@ -143,6 +146,14 @@ def _fenced_with(work: Erasure, subject: str, by: str) -> set[str]:
         raise Clash("erasing", "Another request is already erasing this person.")
     states = keyring.states(work.rows, list(row["members"])) if row else {}
     return {idkey for idkey, state in states.items() if state.mode}
+
+
+def _completed(work: Erasure, ids: Iterable[str | None]) -> set[str]:
+    """Those of these requests that nothing will change any more."""
+    keys = {key_of(id_): id_ for id_ in ids if id_}
+    found = work.rows.get(list(keys), expired=True)
+    still = {key for key, row in found.items() if row["status"] != "completed"}
+    return {id_ for key, id_ in keys.items() if key not in still}
 
 
 def _left_out(work: Erasure, members: set[str], by: str) -> dict[str, Row]:

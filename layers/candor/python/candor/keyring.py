@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from candor.ports import ABSENT, Conflict, Key, Row, Rows, Update
 from candor.sealing import key_id, new_salt
 
 Mode = Literal["erase", "erase_and_suppress"]
+FENCE = ("mode", "since", "request")
 
 
 class Fenced(Exception):
@@ -35,6 +36,8 @@ class KeyState:
     lifted: int | None = None
     objections: Mapping[str, int] = field(default_factory=dict)
     """What its person had denied before an erasure: purposes, with when. It holds on."""
+    before: Mapping[str, Any] | None = None
+    """The fence of an earlier erasure, which comes back if `request` is taken back."""
 
 
 def key_of(idkey: str) -> Key:
@@ -44,7 +47,7 @@ def key_of(idkey: str) -> Key:
 def state_of(row: Row | None) -> KeyState:
     if row is None:
         return KeyState()
-    names = ("salt", "mode", "since", "request", "lifted", "objections")
+    names = ("salt", "mode", "since", "request", "lifted", "objections", "before")
     return KeyState(**{name: row[name] for name in names if name in row})
 
 
@@ -64,16 +67,29 @@ def salt(rows: Rows, idkey: str) -> bytes:
     return made
 
 
-def hide(rows: Rows, idkey: str, mode: Mode, request: str, now: float) -> None:
-    """Keep an identifier out without destroying its salt, unless it is kept out already."""
-    fence = {"mode": mode, "since": int(now), "request": request}
+def hide(rows: Rows, idkey: str, seen: KeyState, mode: Mode, request: str, now: float) -> None:
+    """Keep an identifier out without destroying its salt.
+
+    `seen` is its state as read. The fence of an earlier erasure, which must be completed, gives
+    way and is remembered, but for a stronger one: else its person could register anew while
+    `request` waits.
+    """
+    fence: Row = {"mode": mode, "since": int(now), "request": request}
+    when: Row = {"mode": seen.mode or ABSENT}
+    if seen.mode:
+        if seen.salt or _stronger(seen.mode, mode) != mode:
+            return
+        fence["before"] = {name: getattr(seen, name) for name in FENCE}
+        when |= {"request": seen.request, "salt": ABSENT}
     with suppress(Conflict):
-        rows.update(Update(key_of(idkey), set=fence, when={"mode": ABSENT}))
+        rows.update(Update(key_of(idkey), set=fence, when=when))
 
 
 def show(rows: Rows, idkey: str, request: str) -> None:
     """Take back what `request` has hidden, of which nothing was destroyed. Safe to repeat."""
-    back = Update(key_of(idkey), remove=("mode", "since", "request"), when={"request": request})
+    before = {**(states(rows, [idkey])[idkey].before or {})}
+    gone = ("before",) if before else FENCE
+    back = Update(key_of(idkey), set=before, remove=gone, when={"request": request})
     with suppress(Conflict):
         rows.update(back)
 
@@ -91,16 +107,19 @@ def shred(
     Only of what `request` has hidden, or what has no salt any more. Safe to repeat. Raises
     Conflict.
     """
-    kept = {**states(rows, [idkey])[idkey].objections}
+    seen = states(rows, [idkey])[idkey]
+    kept = {**seen.objections}
     for purpose, at in objections.items():
         kept[purpose] = max(at, kept.get(purpose, 0))
-    change: Row = {"mode": mode, "since": int(now), "request": request}
+    change: Row = {"since": int(now), "request": request}
+    change |= {"mode": _stronger(mode, seen.mode)}
     change |= {"objections": kept} if kept else {}
+    gone = ("salt", "before")
     try:
-        hidden = {"request": request}
-        rows.update(Update(key_of(idkey), set=change, remove=("salt",), when=hidden))
+        rows.update(Update(key_of(idkey), set=change, remove=gone, when={"request": request}))
     except Conflict:
-        rows.update(Update(key_of(idkey), set=change, when={"salt": ABSENT}))
+        same = {"salt": ABSENT, "mode": seen.mode or ABSENT}
+        rows.update(Update(key_of(idkey), set=change, remove=gone, when=same))
 
 
 def lift(rows: Rows, idkey: str, since: int, at: int, mode: Mode = "erase") -> None:
@@ -110,10 +129,14 @@ def lift(rows: Rows, idkey: str, since: int, at: int, mode: Mode = "erase") -> N
     lifted = Update(
         key_of(idkey),
         set={"lifted": at},
-        remove=("mode",),
+        remove=("mode", "before"),
         when={"mode": mode, "since": since},
     )
     rows.update(lifted)
+
+
+def _stronger(one: Mode, other: Mode | None) -> Mode:
+    return "erase_and_suppress" if "erase_and_suppress" in (one, other) else one
 
 
 def key_ids(found: dict[str, KeyState]) -> dict[str, str | None]:
