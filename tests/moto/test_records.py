@@ -135,8 +135,13 @@ def test_the_bucket_ends_the_archive_by_age_should_nobody_else(cloud: Cloud) -> 
 
     told = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert [one["ID"] for one in told].count("theirs") == 1
+    (older,) = (one for one in told if "NoncurrentVersionExpiration" in one)
+    assert older["Filter"]["Prefix"] == ""
+    assert older["NoncurrentVersionExpiration"]["NoncurrentDays"] == 1
     ours = {
-        one["Filter"]["Prefix"]: one["Expiration"]["Days"] for one in told if "Expiration" in one
+        one["Filter"]["Prefix"]: one["Expiration"]["Days"]
+        for one in told
+        if one["ID"] not in ("theirs", older["ID"])
     }
     assert ours == {
         f"{top}/{class_}/": count + spare

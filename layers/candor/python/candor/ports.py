@@ -189,7 +189,7 @@ class Objects(Protocol):
         """Days after their making that objects end by themselves, by prefix, as it was set."""
 
     def set_lifecycle(self, days: Mapping[str, int]) -> None:
-        """Rules that are not Candor's stay."""
+        """Older versions, should the store keep any, end a day later. Others' rules stay."""
 
 
 class Signer(Protocol):

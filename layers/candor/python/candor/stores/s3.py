@@ -13,10 +13,20 @@ from candor.stores.clients import THROTTLED, StoreError, code_of, errors_transla
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import LifecycleRuleTypeDef
 
 DELETE_CHUNK = 1000
 OURS = "candor "
 """How the lifecycle rules begin that are Candor's."""
+OLDER: LifecycleRuleTypeDef = {
+    "ID": f"{OURS}older versions",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+    "Expiration": {"ExpiredObjectDeleteMarker": True},
+}
+"""Where somebody switched versions on, what was deleted or replaced is gone a day later all the
+same."""
 
 
 class S3Objects:
@@ -100,14 +110,14 @@ class S3Objects:
                 raise Unavailable(f"DeleteObjects: {min(codes)}")
 
     def lifecycle(self) -> dict[str, int]:
-        return {
-            rule["Filter"]["Prefix"]: rule["Expiration"]["Days"]
-            for rule in self._rules()
-            if rule.get("ID", "").startswith(OURS)
-        }
+        ours = {rule["ID"]: rule for rule in self._rules() if rule.get("ID", "").startswith(OURS)}
+        if ours.pop(OLDER["ID"], None) is None:
+            return {}  # not as it would be set now
+        return {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in ours.values()}
 
     def set_lifecycle(self, days: Mapping[str, int]) -> None:
         rules = [rule for rule in self._rules() if not rule.get("ID", "").startswith(OURS)]
+        rules += [OLDER]
         rules += [
             {
                 "ID": f"{OURS}{prefix}",
