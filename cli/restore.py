@@ -12,7 +12,7 @@ from cli.target import load_stack
 def replay(options: argparse.Namespace, screen: Screen) -> int:
     """Erases again who was erased, in slices that the function has time for."""
     stack = load_stack(options.endpoint_url, options.config_env)
-    name = str(stack["outputs"]["EraseFunction"])
+    name = str(stack["outputs"]["SweepFunction"])
     clients = Clients(stack.get("endpoint_url"))
     place, requests, again, more = "", 0, 0, True
     with screen.progress("Erasing again who was erased") as progress:
@@ -26,7 +26,7 @@ def replay(options: argparse.Namespace, screen: Screen) -> int:
             told = json.loads(answered["Payload"].read())
             if answered.get("FunctionError"):
                 fix = "Its log says where. Run the command again: it may be repeated."
-                raise Problem("The erase function failed.", fix)
+                raise Problem("The sweep function failed.", fix)
             place, more = told["after"], told["more"]
             requests, again = requests + told["requests"], again + told["again"]
             progress.tick(f"{requests} requests")

@@ -7,7 +7,7 @@ Who is one person is held elsewhere (tests/identity_model.py), and is told to th
 
 import copy
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -55,6 +55,8 @@ class Request:
     acknowledged: bool = False
     shredded: bool = False
     """Whether its people's keys are destroyed."""
+    over: float = float("inf")
+    """When it was seen to be completed."""
     objected: dict[str, int] = field(default_factory=dict)
 
 
@@ -194,6 +196,11 @@ class Model:
                     times = self.now.chosen.setdefault(who, {}).setdefault(purpose, [0, 0])
                     times[granted] = max(times[granted], at)
 
+    def remember(self, who: str, purpose: str, at: int) -> None:
+        """A denial that outlives what is there of somebody."""
+        kept = self.now.objected.setdefault(who, {})
+        kept[purpose] = max(at, kept.get(purpose, 0))
+
     def standing(self, people: Iterable[str]) -> dict[str, int]:
         """What stands denied of a person, with when."""
         folded: dict[str, list[int]] = {}
@@ -216,12 +223,15 @@ class Model:
         for kept in self.now.kept.values():
             kept.archived = kept.archived and kept.said.home != who
 
-    def hide(self, id_: str) -> None:
+    def hide(self, id_: str, seen: Mapping[str, str]) -> None:
+        """The fence of an erasure that was over gives way. Of one that was under way then it is not
+        decided: `seen` says by which request somebody is kept out."""
         one = self.requests[id_]
         for who in one.members:
             mode, _, by = found = self.now.fenced.get(who, (one.mode, one.created, id_))
             weaker = mode == "erase_and_suppress" != one.mode
-            if by != id_ and not weaker and self.requests[by].status == "completed":
+            gives_way = self.requests[by].over < one.created or seen.get(who) == id_
+            if by != id_ and not weaker and gives_way:
                 self.now.before[who] = found
                 found = one.mode, one.created, id_
             self.now.fenced[who] = found
@@ -240,9 +250,8 @@ class Model:
         for gone in (now.chosen, now.seen, now.ends, now.before):
             gone.pop(who, None)
         now.restricted.discard(who)
-        kept = now.objected.setdefault(who, {})
         for purpose, at in one.objected.items():
-            kept[purpose] = max(at, kept.get(purpose, 0))
+            self.remember(who, purpose, at)
 
     def show(self, id_: str) -> None:
         """A request that nothing was destroyed for is over."""
@@ -304,8 +313,9 @@ class Model:
         for id_, one in sorted(self.requests.items()):
             for who in one.members:
                 if one.shredded and self.now.lifted.get(who, -1) < one.created:
+                    self.now.fenced.pop(who, None)
                     self.forget(id_, who)
             if one.status in ENDED and not one.shredded:
                 self.show(id_)
             elif one.acknowledged and not one.shredded:
-                self.hide(id_)
+                self.hide(id_, {})

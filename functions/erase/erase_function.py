@@ -16,8 +16,6 @@ telemetry = Telemetry()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if "run" in event:
         return vacuum_step(event, context)
-    if "replay" in event:
-        return replay_step(event["replay"], context)
     step, request = event["step"], event["request"]
     work = wiring.erasure
     if step == "plan":
@@ -45,18 +43,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request=request,
     )
     return {}
-
-
-def replay_step(after: str, context: Any) -> dict[str, Any]:
-    """Called for by `candor restore replay`, which goes on where this stopped."""
-
-    def more() -> bool:
-        return bool(context.get_remaining_time_in_millis() > RESERVE_MS)
-
-    told = erasure.replay(wiring.erasure, after, more)
-    telemetry.done("replayed", requests=told["requests"], again=told["again"])
-    audit.tell(wiring.audit_queue, at=wiring.clock(), actor="erasure", action="erasure.replayed")
-    return told
 
 
 def vacuum_step(event: dict[str, Any], context: Any) -> dict[str, Any]:

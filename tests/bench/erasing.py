@@ -274,7 +274,7 @@ class _Store:
 
     def _replayed(self, again: int) -> Json:
         with self._meter.counting(counts := Counts()):
-            told = self._erase({"replay": ""})
+            told = self._function("sweep")({"replay": ""})
         # The one that was taken back is gone through, too.
         if (told["requests"], told["again"]) != (2, again):
             raise ValueError(f"a replay did not meet what was to be done again: {told}")

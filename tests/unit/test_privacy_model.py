@@ -15,7 +15,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from candor import bundles, erasure, holds, renewal, requests, retention, rights, separation, vacuum
+from candor import (
+    bundles,
+    erasure,
+    holds,
+    renewal,
+    requests,
+    restore,
+    retention,
+    rights,
+    separation,
+    vacuum,
+)
 from candor.consent import RESTRICTED
 from candor.credentials import Source
 from candor.errors import Clash, NotFound, Refused
@@ -424,6 +435,21 @@ class Privacy(RuleBasedStateMachine):
                 if who in self.people and not self.model.kept_out(who):
                     self.model.choose([who], who, {RESTRICTED: True}, int(self.now) + 1)
 
+    @rule(who=WHO, purpose=st.sampled_from(["marketing", "profiling"]), place=PLACE)
+    def a_person_objects(self, who: str, purpose: str, place: int | None) -> None:
+        shop, asking = self.shop, requests.Asking("staff", "a test")
+        one, at = shop.id(who), int(self.now)
+        fenced = who in self.model.now.fenced
+        self.crashing(
+            lambda: rights.object_(shop.erasure, shop.world, one, [purpose], asking), place
+        )
+        if not fenced or self.shop.node(who):
+            self.model.choose([who], None, {purpose: False}, at)
+        if fenced:
+            self.model.remember(who, purpose, at)
+        if not self.model.kept_out(who):
+            self.model.see([who], self.now)
+
     def open(self) -> list[str]:
         there = {row["pk"] for row in self.shop.rows.held("requests")}
         return [i for i, one in self.model.requests.items() if one.status in OPEN and i in there]
@@ -627,7 +653,26 @@ class Privacy(RuleBasedStateMachine):
             if any(one is not other and one.members & other.members for _, other in waiting):
                 one.acknowledged = False
                 self.asked.discard(id_)
-        self.crashing(lambda: erasure.replay(self.shop.erasure, "", always), place)
+        self.rights_are_said_again()
+        self.crashing(lambda: restore.replay(self.shop.erasure, self.shop.world, "", always), place)
+
+    def rights_are_said_again(self) -> None:
+        """Of who is there, and nobody is erasing."""
+        model = self.model
+        for row in self.shop.rows.held("requests"):
+            who = self.name.get(row.get("subject", ""), "")
+            if row.get("status") not in ("running", "completed") or model.kept_out(who):
+                continue
+            if row["type"] == "objection":
+                for purpose in row["purposes"]:
+                    if who in self.people:
+                        model.choose([who], None, {purpose: False}, row["created"])
+                    else:
+                        model.remember(who, purpose, row["created"])
+            elif row["type"] == "restriction" and who in self.people:
+                for name, granted in (("at", False), ("lifted", True)):
+                    if row.get(name, 0) > model.now.lifted.get(who, 0):
+                        model.choose([who], who, {RESTRICTED: granted}, row[name])
 
     # What is read
 
@@ -740,8 +785,11 @@ class Privacy(RuleBasedStateMachine):
             one.acknowledged = True
             model.shred(id_, self.objected(named))
         elif one.acknowledged and not one.shredded:
-            model.hide(id_)
+            keys = self.shop.rows.held("keys")
+            theirs = {self.name[k["pk"]]: k["request"] for k in keys if "request" in k}
+            model.hide(id_, theirs)
         if row["status"] == "completed" != before:
+            one.over = self.now
             assert "certificate" in row
             there = self.contents()
             assert not [key for key in there if key[0] in named]

@@ -12,6 +12,7 @@ from candor.errors import Clash, NotFound, Refused
 from candor.policy import DAY, iso
 from candor.ports import Key, Put, Table
 from candor.requests import Asking
+from candor.restore import replay
 from candor.retention import sweep
 from candor.separation import separate
 from candor.transit import LIFE_SECONDS
@@ -339,7 +340,8 @@ def test_who_is_restricted_is_kept_and_not_used() -> None:
     before = {purpose: shop.read(ANN, purpose) for purpose in ("service", "privacy_rights")}
     row = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
     assert row["status"] == "running"
-    assert rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING) == row
+    joined = rights.restrict(shop.erasure, shop.world, shop.id(ANN), ASKING)
+    assert joined["pk"] == row["pk"]
     assert shop.read(ANN)["events"] == []
     assert shop.read(ANN)["traits"] == {}
     assert all("restricted" in one["because"] for one in _withheld(shop))
@@ -559,7 +561,7 @@ def restore(shop: Shop, saved: list[tuple[Key, Json]], *tables: Table) -> None:
 
 
 def replayed(shop: Shop) -> Json:
-    return erasure.replay(shop.erasure, "", lambda: True)
+    return replay(shop.erasure, shop.world, "", lambda: True)
 
 
 ALL: tuple[Table, ...] = ("keys", "graph", "events")
@@ -586,6 +588,107 @@ def test_nobody_comes_back_with_a_restored_table(tables: tuple[Table, ...]) -> N
     assert [row for row in shop.rows.held("events") if row["pk"] == shop.id("user_id:9").key] == bob
     assert broken_rules(shop) == []
     assert replayed(shop)["again"] == 0
+
+
+def objects_to(shop: Shop, who: str, *purposes: str) -> Json:
+    return rights.object_(shop.erasure, shop.world, shop.id(who), purposes, ASKING)
+
+
+def restricts(shop: Shop, who: str) -> Json:
+    return rights.restrict(shop.erasure, shop.world, shop.id(who), ASKING)
+
+
+def test_what_was_objected_to_and_restricted_is_so_when_older_tables_come_back() -> None:
+    shop = shop_that()
+    shop.choose(ANN, {"marketing": True})
+    saved = backed_up(shop, *ALL)
+    shop.clock.advance(60)
+    objects_to(shop, ANN, "marketing")
+    shop.choose(ANN, {"analytics": True})
+    restricts(shop, ANN)
+    restore(shop, saved, *ALL)
+    assert shop.state(ANN, "marketing") == "granted"
+    for _ in range(2):
+        replayed(shop)
+        assert shop.state(ANN, "marketing") == "denied"
+        assert not shop.event_ids(ANN)
+        assert shop.event_ids(ANN, "privacy_rights") == ["o1"]
+
+
+def test_a_restriction_that_was_lifted_is_so_when_older_tables_come_back() -> None:
+    shop = shop_that()
+    row = restricts(shop, ANN)
+    saved = backed_up(shop, *ALL)
+    rights.lift(shop.erasure, shop.world, row, "staff")
+    restore(shop, saved, *ALL)
+    assert not shop.event_ids(ANN)
+    replayed(shop)
+    assert shop.event_ids(ANN) == ["o1"]
+    restricts(shop, ANN)
+    replayed(shop)
+    assert not shop.event_ids(ANN)
+
+
+def test_who_objected_and_is_not_in_the_restored_tables_has_objected_when_they_come() -> None:
+    shop = Shop()
+    saved = backed_up(shop, *ALL)
+    objects_to(shop, ANN, "profiling")
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    shop.send(CRM, order("o1", userId="42"))
+    assert shop.state(ANN, "profiling") == "denied"
+
+
+def test_a_restriction_of_before_an_erasure_does_not_bind_who_registered_anew() -> None:
+    shop = shop_that()
+    restricts(shop, ANN)
+    shop.clock.advance(60)
+    shop.erase(ANN)
+    shop.clock.advance(60)
+    shop.choose(ANN, {"analytics": True})
+    shop.send(CRM, order("o2", NOW - shop.clock(), userId="42"))
+    replayed(shop)
+    assert shop.event_ids(ANN) == ["o2"]
+
+
+@pytest.mark.parametrize("status", ["running", "completed"])
+def test_what_acts_at_once_and_stopped_halfway_is_taken_up_by_the_sweep(status: str) -> None:
+    def granted() -> Shop:
+        shop = shop_that()
+        shop.choose(ANN, {"marketing": True})
+        return shop
+
+    def ask(shop: Shop) -> None:
+        if status == "running":
+            restricts(shop, ANN)
+        else:
+            objects_to(shop, ANN, "marketing")
+
+    met = 0
+    for shop in after_each_crash(ask, granted):
+        asked = shop.rows.held("requests")
+        shop.clock.advance(2 * 3600)
+        swept(shop)
+        for row in asked:
+            assert shop.request(row["pk"])["status"] == status
+            assert not shop.view(ANN).may("marketing").allowed
+            met += row["status"] == "pending"
+    assert met
+
+
+def test_a_correction_that_stopped_halfway_has_failed_and_is_asked_for_again() -> None:
+    def correct(shop: Shop) -> None:
+        rights.rectify(shop.erasure, shop.world, shop.id(ANN), {"name": "A"}, ASKING)
+
+    met = 0
+    for shop in after_each_crash(correct, shop_that):
+        for row in shop.rows.held("requests"):
+            shop.clock.advance(2 * 3600)
+            swept(shop)
+            was_open = row["status"] == "pending"
+            assert shop.request(row["pk"])["status"] == ("failed" if was_open else "completed")
+            met += was_open
+    assert met
 
 
 def test_a_fence_comes_back_where_the_identifier_was_not_there_yet() -> None:
@@ -634,7 +737,7 @@ def test_a_replay_without_time_says_where_to_go_on() -> None:
     place, seen = "", 0
     for _ in range(9):
         turns = iter([True, False])
-        told = erasure.replay(shop.erasure, place, lambda turns=turns: next(turns))  # type: ignore[misc]
+        told = replay(shop.erasure, shop.world, place, lambda turns=turns: next(turns))  # type: ignore[misc]
         place, seen = told["after"], seen + told["requests"]
         if not told["more"]:
             break
@@ -682,6 +785,7 @@ def test_of_two_erasures_the_later_one_keeps_out_when_older_tables_come_back() -
     shop, people = shop_that(), [f"user_id:p{n}" for n in range(8)]  # requests come in any order
     saved = backed_up(shop, *ALL)
     for who in people:
+        shop.choose(who, {"profiling": False})
         shop.erase(who)
     shop.clock.advance(60)
     for who in people:
@@ -696,6 +800,20 @@ def test_of_two_erasures_the_later_one_keeps_out_when_older_tables_come_back() -
         shop.choose(who, {"analytics": True}, ago=90)  # from between the two
         with pytest.raises(NotFound):
             shop.view(who)
+    objected = [row["pk"] for row in shop.rows.held("keys") if row.get("objections")]
+    assert sorted(objected) == sorted(shop.id(who).key for who in people)
+
+
+def test_who_is_held_keeps_their_data_when_older_tables_come_back_halfway() -> None:
+    shop = shop_that()
+    shop.hold(ANN)
+    id_ = shop.acknowledge(ANN)
+    assert shop.request(id_)["status"] == "held"
+    requests.move(shop.erasure, id_, "running", requests.ACTIVE)  # and no further: a crash
+    before = salts(shop)
+    replayed(shop)
+    assert salts(shop) == before == 2
+    assert hidden(shop)
 
 
 def test_a_request_stays_until_it_has_ended_and_for_its_time_after_that() -> None:

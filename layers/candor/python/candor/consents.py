@@ -6,7 +6,7 @@ A record is never changed, only followed by another. `binds` says which register
 
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -222,18 +222,37 @@ def _record_all(graph: Graph, choice: Choice, made: Claim, *, proven: bool) -> N
         _bind_device(graph, made.device, choice, granted)
 
 
-def restrict(world: World, idkey: str, by: str, *, on: bool) -> None:
-    """Let a person's data be kept and not used, or used again. Raises NotFound."""
+def restrict(world: World, idkey: str, by: str, *, on: bool, at: int | None = None) -> int:
+    """Let a person's data be kept and not used, or used again: from now on, or as it was said `at`
+    a time. Returns from when. Raises NotFound, and Fenced for who is being erased."""
     graph = Graph(world)
     graph.load([idkey])
-    if graph.profile(idkey) is None or graph.closed(idkey):
+    if graph.profile(idkey) is None or (at is None and graph.closed(idkey)):
         raise NotFound("not_found", "There is no profile with this identifier.")
     one = Identifier(graph.nodes[idkey].type, "", idkey)
     profile = graph.profiles[graph.nodes[idkey].profile]
     denied, granted = profile.choices.get(RESTRICTED, (0, 0))
-    at = max(graph.now, granted if on else denied + 1)  # of one second the denial counts
-    choice = Choice((one,), {RESTRICTED: not on}, at, "restriction", {}, by, "server")
+    now = int(graph.now)
+    said = at or max(now, granted if on else denied + 1)  # of one second the denial counts
+    choice = Choice((one,), {RESTRICTED: not on}, said, "restriction", {}, by, "server")
     _bind_profile(graph, one, choice, {RESTRICTED})
+    return said
+
+
+def object_(world: World, idkey: str, purposes: Collection[str], at: int, by: str) -> None:
+    """Deny purposes for a person known by the key alone. Of who is not here, or is being erased,
+    the key remembers it for when they come. Safe to repeat."""
+    graph = Graph(world)
+    denied = dict.fromkeys(purposes, False)
+    for _ in range(2):  # whoever came while it was remembered may not have seen it
+        graph.load([idkey])
+        with suppress(keyring.Fenced):
+            if idkey in graph.nodes:
+                one = Identifier(graph.nodes[idkey].type, "", idkey)
+                choice = Choice((one,), denied, at, "objection", {}, by, "server")
+                _bind_profile(graph, one, choice, {*purposes})
+                return
+        keyring.remember(world.rows, idkey, dict.fromkeys(purposes, at))
 
 
 def deny_by_gpc(graph: Graph, device: Identifier, at: int, source: Mapping[str, Any]) -> None:

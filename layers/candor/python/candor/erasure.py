@@ -7,14 +7,12 @@ up what stopped between two of them.
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
-from candor import destinations, fencing, holds, keyring, requests, transit, vacuum
+from candor import destinations, fencing, keyring, requests, transit, vacuum
 from candor.errors import Clash
 from candor.identifiers import Identifier
 from candor.identity import link_key, node_key, profile_key
-from candor.keyring import KeyState
 from candor.policy import DAY, iso
 from candor.ports import Conflict, Delete, Key, Row, Signer, Update, Workflow
 from candor.requests import ACTIVE, STORES, TAKEN_BACK, WAITING, Erasure, Store, receipt
@@ -130,10 +128,11 @@ def erase(work: Erasure, store: Store, id_: str) -> None:
         return
     found = {f"found_{store}": _count(work, store, row)}
     work.rows.update(Update(requests.key_of(id_), once=found, when={"pk": row["pk"]}))
-    _delete(work, store, row)
+    delete(work, store, row)
 
 
-def _delete(work: Erasure, store: Store, row: Row) -> None:
+def delete(work: Erasure, store: Store, row: Row) -> None:
+    """Delete all that a store holds of a request's people. Safe to repeat."""
     if store == "graph":
         # What others' rows say of the members goes first: it is found through the members' own.
         work.rows.delete(list(_reverse_links(work, row)))
@@ -222,77 +221,6 @@ def certify(work: Erasure, signer: Signer, id_: str) -> None:
 def _is_over(row: Row) -> bool:
     """Whether a machine comes late, which must not touch what was registered since."""
     return bool(row["status"] == "completed")
-
-
-def replay(work: Erasure, after: str, more: Callable[[], bool]) -> Json:
-    """Do again what requests and holds did, after tables were restored to a time before some of
-    them: erase and hide again, show again whom nobody erases any more, and hold again.
-
-    Goes through the requests behind the one with the id `after`, as long as `more` says that there
-    is time; answers where to go on, whether to, how many it went through, and for how many people
-    keys had come back. Who registered anew is left alone. Safe to repeat. It relies on the requests
-    themselves: their table must not be restored to an earlier time than the others.
-    """
-    place = requests.key_of(after) if after else None
-    told: Json = {"after": after, "more": False, "requests": 0, "again": 0}
-    for row in work.rows.scan("requests", after=place):
-        if not more():
-            return told | {"more": True}
-        if row["type"] == "erasure":
-            told["again"] += _again(work, row)
-            told["requests"] += 1
-        elif row["type"] == "hold":
-            holds.again(work.rows, row, work.clock())
-        told["after"] = row["pk"]
-    return told
-
-
-def _again(work: Erasure, row: Row) -> bool:
-    if row["status"] in WAITING:
-        if not row["members"]:  # nobody is hidden by it yet
-            return False
-        with suppress(Clash):  # another request has the person
-            fencing.hide(work, row["pk"])
-    elif row["status"] in TAKEN_BACK:
-        fencing.reopen(work, row["pk"])
-    else:
-        return _erased_again(work, row)
-    return False
-
-
-def _erased_again(work: Erasure, row: Row) -> bool:
-    """Whether anybody's fence had to be set again."""
-    states = keyring.states(work.rows, list(row["members"]))
-    new = {idkey for idkey, state in states.items() if (state.lifted or 0) >= row["created"]}
-    kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
-    back = [idkey for idkey in kept_out if _is_back(states[idkey], row)]
-    for idkey in back:
-        # Tables come back whole, and requests in any order: another one's fence may be there.
-        keyring.show(work.rows, idkey, states[idkey].request or "")
-        keyring.hide(work.rows, idkey, KeyState(), row["mode"], row["pk"], row["created"])
-        objections = row.get("objections", {})
-        keyring.shred(work.rows, idkey, row["mode"], row["pk"], row["created"], objections)
-    nodes = work.rows.get([node_key(idkey) for idkey in kept_out], expired=True)
-    named = {*row["profiles"], *(node["profile"] for node in nodes.values())}
-    profiles = fencing.profiles_of(work, named)  # before the nodes, by which they are found
-    for id_, listed in profiles.items():
-        rest = {idkey: type_ for idkey, type_ in listed["members"].items() if idkey not in kept_out}
-        same = {"version": listed["version"]}
-        key, left = profile_key(id_), {"members": rest, "version": listed["version"] + 1}
-        if rest != listed["members"]:
-            with suppress(Conflict):  # it is not a table that was restored
-                change = Update(key, set=left, when=same) if rest else Delete(key, when=same)
-                work.rows.commit(change)
-    stores: tuple[Store, ...] = ("graph", "events")
-    for store in stores:
-        _delete(work, store, row | {"members": kept_out, "profiles": []})
-    return bool(back)
-
-
-def _is_back(state: KeyState, row: Row) -> bool:
-    """Whether a key can be read under again, or its fence is of an earlier request only."""
-    earlier = (state.since or 0, state.request or "") < (row["created"], row["pk"])
-    return bool(state.salt) or not state.mode or earlier
 
 
 def fail(work: Erasure, id_: str) -> None:

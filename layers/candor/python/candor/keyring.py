@@ -108,9 +108,7 @@ def shred(
     Conflict.
     """
     seen = states(rows, [idkey])[idkey]
-    kept = {**seen.objections}
-    for purpose, at in objections.items():
-        kept[purpose] = max(at, kept.get(purpose, 0))
+    kept = _latest(seen.objections, objections)
     change: Row = {"since": int(now), "request": request}
     change |= {"mode": _stronger(mode, seen.mode)}
     change |= {"objections": kept} if kept else {}
@@ -120,6 +118,18 @@ def shred(
     except Conflict:
         same = {"salt": ABSENT, "mode": seen.mode or ABSENT}
         rows.update(Update(key_of(idkey), set=change, remove=gone, when=same))
+
+
+def remember(rows: Rows, idkey: str, objections: Mapping[str, int]) -> None:
+    """Keep what a person who is not here has denied, for when they come. Safe to repeat."""
+    while True:
+        seen = states(rows, [idkey])[idkey].objections
+        kept = _latest(seen, objections)
+        if kept == seen:
+            return
+        with suppress(Conflict):
+            same = {"objections": {**seen} or ABSENT}
+            rows.update(Update(key_of(idkey), set={"objections": kept}, when=same))
 
 
 def lift(rows: Rows, idkey: str, since: int, at: int, mode: Mode = "erase") -> None:
@@ -133,6 +143,12 @@ def lift(rows: Rows, idkey: str, since: int, at: int, mode: Mode = "erase") -> N
         when={"mode": mode, "since": since},
     )
     rows.update(lifted)
+
+
+def _latest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {
+        purpose: max(one.get(purpose, 0), other.get(purpose, 0)) for purpose in {**one, **other}
+    }
 
 
 def _stronger(one: Mode, other: Mode | None) -> Mode:

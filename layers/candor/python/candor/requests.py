@@ -34,7 +34,7 @@ WAITING = ("pending", "held")
 ACTIVE = (*WAITING, "running")
 TAKEN_BACK = ("cancelled", "refused")
 """By a decision: whom such a request had hidden is shown again."""
-ENDED = ("completed", *TAKEN_BACK)
+ENDED = ("completed", "failed", *TAKEN_BACK)
 Ground = Literal[
     "identity_not_verified",
     "manifestly_unfounded",

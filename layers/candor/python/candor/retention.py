@@ -6,8 +6,8 @@ Bounded and resumable: each run goes on where the last one stopped, for as long 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from candor import archive, erasure, holds, renewal, requests, rounds, transit, withdrawal
-from candor.errors import Clash
+from candor import archive, erasure, holds, renewal, requests, rights, rounds, transit, withdrawal
+from candor.errors import Clash, NotFound
 from candor.ports import Conflict, Row, Workflow
 from candor.requests import TAKEN_BACK, WAITING, Erasure
 from candor.world import World
@@ -41,7 +41,7 @@ class Swept:
 def sweep(work: Erasure, world: World, workflow: Workflow, more: Callable[[], bool]) -> Swept:
     """One run. `more` says whether there is time left; it is asked before each item."""
     swept = Swept()
-    _restart_requests(work, workflow, swept, _for_a_while(work, more))
+    _restart_requests(work, world, workflow, swept, _for_a_while(work, more))
     swept.objects = archive.expire(work.objects, work.clock())
     archive.end_by_age(work.objects, work.policy.retention)
     gone = withdrawal.carry_out(world, _for_a_while(work, more))
@@ -60,17 +60,20 @@ def _for_a_while(work: Erasure, more: Callable[[], bool]) -> Callable[[], bool]:
 
 
 def _restart_requests(
-    work: Erasure, workflow: Workflow, swept: Swept, more: Callable[[], bool]
+    work: Erasure, world: World, workflow: Workflow, swept: Swept, more: Callable[[], bool]
 ) -> None:
     found = [*work.rows.scan("requests")]
     for row in found:
         if row["type"] == "hold":  # before the requests that wait for it
             _see_to_hold(work, row, more)
-    for row in found:
+    for row in (one for one in found if one["type"] in requests.TYPES):
         try:
-            if row["type"] == "erasure" and _take_up(work, workflow, row):
+            if row["type"] == "erasure":
+                swept.requests += _take_up(work, workflow, row)
+            elif row["status"] == "pending" and _waits_long(work, row):
+                rights.take_up(work, world, row)
                 swept.requests += 1
-        except (Clash, Conflict):
+        except (Clash, Conflict, NotFound):
             continue  # another request has the person, or somebody else took it up
 
 
@@ -82,9 +85,13 @@ def _see_to_hold(work: Erasure, row: Row, more: Callable[[], bool]) -> None:
         holds.end(work.rows, row, more)
 
 
+def _waits_long(work: Erasure, row: Row) -> bool:
+    return bool(row["created"] + GRACE < work.clock())
+
+
 def _take_up(work: Erasure, workflow: Workflow, row: Row) -> bool:
     """Whether a request needed to be taken up. Raises Clash and Conflict."""
-    status, stuck = row["status"], row["created"] + GRACE < work.clock()
+    status, stuck = row["status"], _waits_long(work, row)
     if status in TAKEN_BACK and "open" not in row:
         erasure.reopen(work, row)
     elif status == "partial" and row.get("runs", 0) < RUNS:

@@ -1,7 +1,7 @@
 """The rights that are answered at once: restriction, objection and rectification.
 
 Each is a request of its own, written down before it is carried out, so that one which stopped
-halfway shows as pending; asking again carries it out. (GDPR Articles 16, 18 and 21)
+halfway shows as pending, and the sweep takes it up. (GDPR Articles 16, 18 and 21)
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,19 +15,19 @@ from candor.ports import Conflict, Row, Update
 from candor.requests import Asking, Erasure
 from candor.world import World
 
+IN_FORCE = ("pending", "running")
+"""Of a restriction."""
+
 
 def restrict(work: Erasure, world: World, one: Identifier, asking: Asking) -> Row:
     """Keep a person's data and use it for nothing, until `lift`. Raises NotFound.
 
-    A restriction that is in force for the identifier is joined.
+    A restriction of the identifier that is in force is joined.
     """
-    wanted = {"type": "restriction", "status": "running", "subject": one.key}
     for row in work.rows.scan("requests"):
-        if wanted.items() <= row.items():
-            return row
-    row = requests.open_(work, world.vault, "restriction", one, asking)
-    _carry_out(work, row, lambda: consents.restrict(world, one.key, asking.principal, on=True))
-    return requests.move(work, row["pk"], "running", ("pending",))
+        if row["type"] == "restriction" and row["subject"] == one.key and row["status"] in IN_FORCE:
+            return _restricted(work, world, row)
+    return _restricted(work, world, requests.open_(work, world.vault, "restriction", one, asking))
 
 
 def lift(work: Erasure, world: World, row: Row, principal: str) -> Row:
@@ -35,11 +35,11 @@ def lift(work: Erasure, world: World, row: Row, principal: str) -> Row:
 
     One that is over lifts nothing: there may be another by now.
     """
-    in_force = ("pending", "running")
-    if row["status"] in in_force:
+    lifted: Row = {}
+    if row["status"] in IN_FORCE:
         with suppress(NotFound):  # they ended, or were erased
-            consents.restrict(world, row["subject"], principal, on=False)
-    return requests.move(work, row["pk"], "completed", in_force)
+            lifted["lifted"] = consents.restrict(world, row["subject"], principal, on=False)
+    return requests.move(work, row["pk"], "completed", IN_FORCE, **lifted)
 
 
 def object_(
@@ -48,14 +48,20 @@ def object_(
     """Deny purposes for good; without any, all that rest on a legitimate interest."""
     policy = world.policy.purposes
     resting = [name for name, rule in policy.items() if rule.basis == "legitimate_interest"]
-    chosen = dict.fromkeys(purposes or resting, False)
+    chosen = sorted({*(purposes or resting)})
     if not chosen:
         raise Refused("nothing_chosen", "Nothing rests on a legitimate interest: name `purposes`.")
-    row = requests.open_(work, world.vault, "objection", one, asking)
-    choice = consents.Choice(
-        (one,), chosen, world.clock(), "objection", {}, asking.principal, "server"
-    )
-    _carry_out(work, row, lambda: consents.choose(world, choice))
+    row = requests.open_(work, world.vault, "objection", one, asking, purposes=chosen)
+    denied = dict.fromkeys(chosen, False)
+    at, by = row["created"], asking.principal
+    choice = consents.Choice((one,), denied, at, "objection", {}, by, "server")
+
+    def act() -> None:
+        consents.choose(world, choice)
+        if keyring.states(work.rows, [one.key])[one.key].mode:  # who comes again has objected
+            again(world, row)
+
+    _carry_out(work, row, act)
     return _done(work, row, len(chosen))
 
 
@@ -66,6 +72,32 @@ def rectify(
     row = requests.open_(work, world.vault, "rectification", one, asking)
     _carry_out(work, row, lambda: traits.rectify(world, one, said, asking.principal))
     return _done(work, row, len(said))
+
+
+def take_up(work: Erasure, world: World, row: Row) -> None:
+    """Carry out a request that stopped halfway. What was to be corrected is not kept, so that a
+    rectification has failed, and has to be asked for again. Raises NotFound."""
+    if row["type"] == "restriction":
+        _restricted(work, world, row)
+    elif row["type"] == "objection":
+        again(world, row)
+        _done(work, row, len(row["purposes"]))
+    else:
+        requests.move(work, row["pk"], "failed", ("pending",))
+
+
+def again(world: World, row: Row) -> None:
+    """Say again what a request that was carried out has said, which a table that was restored may
+    not know. Safe to repeat."""
+    subject, by = row["subject"], row["principal"]
+    if row["type"] == "objection":
+        consents.object_(world, subject, row["purposes"], row["created"], by)
+    elif row["type"] == "restriction":
+        begun = keyring.states(world.rows, [subject])[subject].lifted or 0
+        for on, at in ((True, row.get("at", 0)), (False, row.get("lifted", 0))):
+            if at > begun:  # what was said before an erasure ended with it
+                with suppress(NotFound, keyring.Fenced):
+                    consents.restrict(world, subject, by, on=on, at=at)
 
 
 def lift_fence(work: Erasure, one: Identifier) -> None:
@@ -84,11 +116,22 @@ def lift_fence(work: Erasure, one: Identifier) -> None:
         raise Clash("erasing", "Somebody else has changed this fence.") from None
 
 
-def _carry_out(work: Erasure, row: Row, act: Callable[[], object]) -> None:
+def _restricted(work: Erasure, world: World, row: Row) -> Row:
+    """Also where it was so already: tables may have been restored since."""
+
+    def act() -> int:
+        return consents.restrict(world, row["subject"], row["principal"], on=True)
+
+    at = _carry_out(work, row, act)
+    return requests.move(work, row["pk"], "running", IN_FORCE, at=at)
+
+
+def _carry_out(work: Erasure, row: Row, act: Callable[[], Any]) -> Any:
     try:
-        act()
+        return act()
     except (NotFound, Refused):
-        requests.move(work, row["pk"], "refused", ("pending",), ground="not_possible")
+        with suppress(Clash):  # it is a restriction that was in force
+            requests.move(work, row["pk"], "refused", ("pending",), ground="not_possible")
         raise
 
 
