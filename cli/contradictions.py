@@ -28,6 +28,8 @@ SIGNALS: Mapping[str, Collection[str]] = {
     "us_opt_outs": [*dict.fromkeys(OPT_OUTS.values())],
 }
 """Sections that say what words of other tools stand for, with those words."""
+BACKUP_DAYS = 35
+"""The oldest time that DynamoDB restores a table to (point-in-time recovery)."""
 NAMELESS = "nothing is called that: the name is empty"
 
 
@@ -164,6 +166,9 @@ def _too_short(policy: Any) -> Found:
         if record in why and longest and number < days[longest]:
             message = f"it is shorter than the class `{longest}`, and {why[record]} before the data"
             yield ("records", record), message, f"At least {days[longest]}."
+        if record == "request" and number < BACKUP_DAYS:
+            message = "a backup may be older, and would bring back whom nobody knows to be erased"
+            yield ("records", record), message, f"At least {BACKUP_DAYS}."
 
 
 def _never_stale(policy: Any) -> Found:

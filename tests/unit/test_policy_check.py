@@ -340,6 +340,12 @@ EXPLAINED = {
         "it is shorter than the class `transaction`",
         "At least 1095.",
     ),
+    "a request that is forgotten before the backups of what it erased": (
+        ("request: 1095", "request: 34"),
+        "records.request",
+        "a backup may be older",
+        "At least 35.",
+    ),
     "a trait that ends before it is stale": (
         (
             "address: {<<: *account, verify_within: 180}",
