@@ -7,6 +7,7 @@
 PYTHON ?= python3
 CANDOR = .venv/bin/candor
 WHERE = $(if $(ENDPOINT_URL),--endpoint-url $(ENDPOINT_URL))
+PYTEST = .venv/bin/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 TESTS = $(wildcard tests/unit tests/contract tests/moto tests/emulator)
 
 .PHONY: setup demo up down reset status test test-long bench openapi
@@ -19,10 +20,10 @@ demo up down reset status: setup
 	@$(CANDOR) $@ $(WHERE)
 
 test: setup
-	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(TESTS)
+	@HYPOTHESIS_PROFILE=ci $(PYTEST) $(TESTS)
 
 test-long: setup
-	@HYPOTHESIS_PROFILE=long .venv/bin/python -m pytest $(TESTS)
+	@HYPOTHESIS_PROFILE=long $(PYTEST) $(TESTS)
 
 bench: setup
 	@.venv/bin/python -m tests.bench

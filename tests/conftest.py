@@ -37,6 +37,17 @@ def endpoints() -> list[str]:
     return os.environ.get("CANDOR_ENDPOINTS", "ministack").split()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For workers beside each other (`-n`): tests that share an endpoint's stack, or a file, stay
+    together, and those that mostly wait begin first."""
+    order = ("emulator", "moto", "contract", "unit")
+    items.sort(key=lambda item: order.index(item.path.parent.name))
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        shared = given.get("endpoint", given.get("backend", item.path.name))
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {shared}"))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "endpoint" in metafunc.fixturenames and "backend" not in metafunc.fixturenames:
         metafunc.parametrize("endpoint", endpoints(), indirect=True, scope="session")
