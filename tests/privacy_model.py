@@ -216,12 +216,14 @@ class Model:
             p: denied for p, (denied, granted) in folded.items() if denied and denied >= granted
         }
 
-    def end(self, who: str) -> None:
+    def end(self, who: str, now: float) -> None:
         """An identifier whose time is over takes along its key, and what was denied of it."""
         for times in self.now.chosen.get(who, {}).values():
             times[0] = 0
         for kept in self.now.kept.values():
-            kept.archived = kept.archived and kept.said.home != who
+            if kept.said.home == who:
+                kept.archived = False
+                kept.sure = kept.sure and self.now.ends.get(who, 0) > now
 
     def hide(self, id_: str, seen: Mapping[str, str]) -> None:
         """The fence of an erasure that was over gives way. Of one that was under way then it is not

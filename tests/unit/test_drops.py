@@ -302,8 +302,8 @@ def test_a_file_that_is_overwritten_while_it_is_read_is_not_taken_for_shorter(
         (b"a,b\n1,2\n", "hubspot_contacts", "bad_columns"),
         (PEOPLE.decode().encode("utf-16"), "hubspot_contacts", "bad_encoding"),
         (b"\x1f\x8b no gzip", "ndjson", "bad_gzip"),
-        (gzip.compress(b"{}\n" * 9)[:-9], "ndjson", "bad_gzip"),
-        (gzip.compress(b"\n" * 2_000_000), "ndjson", "too_large"),
+        (gzip.compress(b"{}\n" * 9, mtime=0)[:-9], "ndjson", "bad_gzip"),
+        (gzip.compress(b"\n" * 2_000_000, mtime=0), "ndjson", "too_large"),
         (b"x" * 2_000_000, "ndjson", "line_too_long"),
     ],
 )

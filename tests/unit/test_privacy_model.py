@@ -761,7 +761,7 @@ class Privacy(RuleBasedStateMachine):
                 one.members |= self.people.get(who, set())
         for who in NAMES:
             if who not in self.people or model.now.ends.get(who, 0) <= self.now:
-                model.end(who)
+                model.end(who, self.now)
 
     def look_at(self, row: Row) -> None:
         model, id_ = self.model, row["pk"]

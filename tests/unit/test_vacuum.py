@@ -257,7 +257,11 @@ def test_an_erasure_that_is_not_completed_is_vacuumed_and_not_told_that_it_is_do
     assert "vacuumed_at" not in row
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}"), gzip.compress(b"no json")])
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip", gzip.compress(b"{}"), gzip.compress(b"no json")],
+    ids=["no gzip", "no record", "no json"],
+)
 @pytest.mark.parametrize("what", ["object", "manifest too"])
 def test_an_unreadable_object_stays_and_nobody_is_told_that_all_is_done(
     body: bytes, what: str
