@@ -641,13 +641,13 @@ class Privacy(RuleBasedStateMachine):
         self.model.restore(model)
         lives = self.model.now.life
         there = self.contents()
-        for id_, held in self.held.items():
+        self.look_at_people()
+        for id_, held in self.held.items():  # a hold needs a profile
             self.held[id_] = {
                 key: there[key]
                 for key in held
-                if key in there and lives[key[0]] == model.life[key[0]]
+                if key in there and lives[key[0]] == model.life[key[0]] and key[0] in self.people
             }
-        self.look_at_people()
         waiting = [r for r in self.model.requests.items() if r[1].status in ("pending", "held")]
         for id_, one in waiting:  # asked for twice, and a crash between: the sweep hides again
             if any(one is not other and one.members & other.members for _, other in waiting):
