@@ -37,6 +37,10 @@ def endpoints() -> list[str]:
     return os.environ.get("CANDOR_ENDPOINTS", "ministack").split()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long_wait: may have a MiniStack and a worker of its own")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For workers beside each other (`-n`): tests that share an endpoint's stack, or a file, stay
     together, and those that mostly wait begin first."""
@@ -45,7 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         shared = given.get("endpoint", given.get("backend", item.path.name))
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {shared}"))
+        alone = shared == "ministack" and item.get_closest_marker("long_wait")
+        group = item.path.name if alone else f"{item.path.parent.name} {shared}"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

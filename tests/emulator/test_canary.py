@@ -1,7 +1,7 @@
 """THE CANARY SCAN. Personal values are planted in every field that the API takes. Nothing anywhere
 in the stack shows one while it runs, and of people who were erased nothing opens any more.
 
-`CANARY_PEOPLE` says how many people. Without it: 300 in the long run, 40 else, and 8 on another
+`CANARY_PEOPLE` says how many people. Without it: 10,000 in the long run, 300 else, and 8 on another
 emulator than MiniStack: LocalStack's DynamoDB copies every table for each transaction, so that what
 40 people cause takes longer than functions may run.
 """
@@ -29,12 +29,13 @@ from tests.emulator.people import Call, Person
 from tests.emulator.vacuuming import vacuumed
 from tests.emulators import MiniStack
 
+pytestmark = pytest.mark.long_wait
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 QUEUED = 2
 """People whose messages are looked at in the queue. More would pile up there."""
 HOSTILE = 1
 """People whose values are in hostile requests."""
-AT_ONCE = 6
+AT_ONCE = 8
 """Erasures under way together: an emulator starts a process for each of their parallel tasks."""
 UNIFY_SECONDS = 420
 """As `await_true` has it, and for many."""
@@ -93,7 +94,7 @@ def planted(
 ) -> Planted:
     """Everybody's events, choices and requests came in, and were unified and archived."""
     canaries = Canaries()
-    usual = (300 if LONG else 40) if own_emulator else 8
+    usual = (10_000 if LONG else 300) if own_emulator else 8
     count = int(os.environ.get("CANARY_PEOPLE", usual))
     people = [Person(number, canaries) for number in range(count)]
     canaries.add_digests(people[0].identifiers)
@@ -102,7 +103,7 @@ def planted(
         for person in people[:HOSTILE]
         for call in person.hostile(api.stack["write_keys"]["server"], _token(api))
     ]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(4) as pool:
         with paused(installation, "EventsQueue"):
             answers = list(pool.map(wire.send, _arrivals(api, people[:QUEUED])))
             queued = installation.peek("EventsQueue")
@@ -110,8 +111,7 @@ def planted(
         statuses = [status for status, _ in pool.map(wire.send, hostile)]
     assert {status for status, _ in answers} == {200}
     await_true("everything is unified", lambda: _idle(installation), UNIFY_SECONDS + count)
-    read = {person.number: _read(api, person) for person in people}
-    return Planted(canaries, people, queued, statuses, read)
+    return Planted(canaries, people, queued, statuses, _read_all(api, people))
 
 
 @pytest.fixture(scope="session")
@@ -191,6 +191,12 @@ def _idle(installation: Installation) -> bool:
         return False
     stored = {(row["pk"], row["sk"]) for row in installation.rows("Events")}
     return stored <= {(row["pk"], row["sk"]) for row in installation.archived()}
+
+
+def _read_all(api: Api, people: list[Person]) -> dict[int, Json]:
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda person: _read(api, person), people)
+        return {person.number: one for person, one in zip(people, found, strict=True)}
 
 
 def _read(api: Api, person: Person) -> Json:
@@ -352,8 +358,8 @@ def test_a_copy_of_a_queued_message_opens_no_longer_than_the_certificate_says(
 
 
 def test_the_others_read_as_before(erased: Erased, planted: Planted, api: Api) -> None:
-    for person in erased.kept:
-        assert _read(api, person) == planted.read[person.number]
+    for number, read in _read_all(api, erased.kept).items():
+        assert read == planted.read[number]
 
 
 def test_the_erased_are_answered_like_somebody_unknown(
