@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long_wait: may have a MiniStack and a worker of its own")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which goes by the marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For workers beside each other (`-n`): tests that share an endpoint's stack, or a file, stay
     together, and those that mostly wait begin first."""
