@@ -7,7 +7,7 @@
 PYTHON ?= python3
 CANDOR = .venv/bin/candor
 WHERE = $(if $(ENDPOINT_URL),--endpoint-url $(ENDPOINT_URL))
-PYTEST = .venv/bin/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+PYTEST = .venv/bin/python -m pytest -n auto --no-loadscope-reorder
 TESTS = $(wildcard tests/unit tests/contract tests/moto tests/emulator)
 
 .PHONY: setup demo up down reset status test test-long bench openapi

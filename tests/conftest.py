@@ -9,8 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.emulators import Clients, MiniStack, answers, clients_for
+
+LONG_WAITS = ("test_canary.py",)
+"""Files that get a MiniStack of their own where workers run beside each other."""
 
 # CI draws the same examples every time; the long run draws new ones, and many.
 slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -37,22 +42,27 @@ def endpoints() -> list[str]:
     return os.environ.get("CANDOR_ENDPOINTS", "ministack").split()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long_wait: may have a MiniStack and a worker of its own")
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """What each worker takes as one: tests that share an endpoint's stack, or a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, test = nodeid.partition("::")
+        folder, name = path.split("/")[-2:]
+        if folder not in ("emulator", "contract"):
+            return path
+        endpoint = next((one for one in endpoints() if one in test), name)
+        alone = endpoint == "ministack" and name in LONG_WAITS
+        return name if alone else f"{folder} {endpoint}"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which goes by the marker
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For workers beside each other (`-n`): tests that share an endpoint's stack, or a file, stay
-    together, and those that mostly wait begin first."""
+    """What mostly waits begins first."""
     order = ("emulator", "moto", "contract", "unit")
     items.sort(key=lambda item: order.index(item.path.parent.name))
-    for item in items:
-        given = item.callspec.params if hasattr(item, "callspec") else {}
-        shared = given.get("endpoint", given.get("backend", item.path.name))
-        alone = shared == "ministack" and item.get_closest_marker("long_wait")
-        group = item.path.name if alone else f"{item.path.parent.name} {shared}"
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -29,7 +29,6 @@ from tests.emulator.people import Call, Person
 from tests.emulator.vacuuming import vacuumed
 from tests.emulators import MiniStack
 
-pytestmark = pytest.mark.long_wait
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 QUEUED = 2
 """People whose messages are looked at in the queue. More would pile up there."""
