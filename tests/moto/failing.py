@@ -54,7 +54,11 @@ class Failing:
         return made
 
     def _called(self, phase: How, model: Any, **_: Any) -> None:
-        place = f"{model.service_model.service_name}.{model.name}:{phase}"
+        self.tap(f"{model.service_model.service_name}.{model.name}", phase)
+
+    def tap(self, call: str, phase: How) -> None:
+        """A call that may be none of AWS."""
+        place = f"{call}:{phase}"
         self.recorder.tap(place)
         if place == self.down:
             raise ERRORS[phase](place)

@@ -303,6 +303,28 @@ def test_a_run_that_went_not_through_everything_tells_nobody_and_the_next_one_te
     assert (told(shop, request)["deleted"], told(shop, request)["left"]) == (4, 0)
 
 
+def test_what_a_run_found_and_did_not_drop_is_told_of_once() -> None:
+    def stopping(call: str, _detail: Any) -> None:
+        if call == "objects.part:before":
+            raise Unavailable(call)
+
+    shop = busy()
+    request = shop.erase("user_id:42")
+    for name in ("stopped", "stopped too"):
+        vacuum.begin(shop.rows, shop.objects, name, shop.clock())
+        (first, *_) = archive.groups(shop.objects)
+        shop.objects.tap = stopping
+        with pytest.raises(Unavailable):
+            vacuum.sweep(shop.objects, name, first, "", always)
+        shop.objects.tap = None
+
+    run(shop)
+
+    assert told(shop, request)["deleted"] == 4
+    run(shop, "next")
+    assert told(shop, request)["deleted"] == 4
+
+
 def test_a_request_that_is_gone_meanwhile_stops_nothing() -> None:
     shop = busy()
     gone, other = shop.erase("user_id:42"), shop.erase("user_id:43")

@@ -102,11 +102,12 @@ def end(
     if not done.issuperset(begun["groups"]):
         raise Unfinished
     unreadable = sum(1 for _ in objects.list(f"{RUNS}{run}/unreadable/"))
+    told: set[tuple[str, str]] = set()
     for folder in objects.folders(RUNS):
         other = folder.removeprefix(RUNS).rstrip("/")
         if other != run and objects.get(f"{folder}ended.json") is None:
-            _tell_all(rows, objects, other, None)
-    found = _tell_all(rows, objects, run, None if unreadable else int(now))
+            _tell_all(rows, objects, other, None, told)
+    found = _tell_all(rows, objects, run, None if unreadable else int(now), told)
     copies = list(objects.list(archive.HOLDS))  # before asking who is held: later ones stay
     before = sum(one["records"] for one in found)
     dropped = sum(sum(one["dead"].values()) for one in found)
@@ -188,15 +189,22 @@ def _sweep_one(
         objects.put(f"{RUNS}{run}/unreadable/{name}", b"")
 
 
-def _tell_all(rows: Rows, objects: Objects, run: str, done: int | None) -> list[Json]:
-    """Tell every request what a run dropped for it, and if that is all; returns what it found."""
+def _tell_all(
+    rows: Rows, objects: Objects, run: str, done: int | None, told: set[tuple[str, str]]
+) -> list[Json]:
+    """Tell every request what a run dropped for it, and if that is all; returns what it found.
+
+    `told` has objects by name and key id that were told of already: a run that stopped had found
+    them, and this one found them again. It grows by those of this run.
+    """
     begun = _begun(objects, run)
     found: dict[str, Json] = {}
     for key in objects.list(f"{RUNS}{run}/found/"):
         found |= _read(objects, key)
     dropped = Counter[str]()
-    for one in found.values():
-        dropped.update(one["dead"])
+    for name, one in found.items():
+        dropped.update({kid: n for kid, n in one["dead"].items() if (name, kid) not in told})
+        told.update((name, kid) for kid in one["dead"])
     for id_, asked in begun["requests"].items():
         count = sum(dropped[kid] for kid in asked["kids"])
         _tell(rows, id_, run, count, done if asked["last"] else None)
