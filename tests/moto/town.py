@@ -152,7 +152,7 @@ class Town:
         """The command."""
         told = {"after": "", "more": True}
         while told["more"]:
-            told = self.invoke("erase", {"replay": told["after"]})
+            told = self.invoke("sweep", {"replay": told["after"]})
         self.restored = False
 
     def _execution(self, id_: str) -> str:
