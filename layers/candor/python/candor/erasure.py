@@ -306,13 +306,15 @@ class ErasureFailed(Exception):
     """What an execution ends with; the machine goes by the name."""
 
 
-def give_up(work: Erasure, id_: str, name: str) -> None:
+def give_up(work: Erasure, id_: str, name: str, retries: int = 0) -> None:
     """The machine's last step after a failure: the request is `partial`. Raises ErasureFailed.
 
-    Where it is so already, somebody has redriven the execution of this name, which then goes on.
+    Where it is so already, and this step is not being tried again, somebody has redriven the
+    execution of this name, which then goes on.
     """
     row = requests.find(work.rows, id_)
-    if requests.execution(row) == name and row["status"] == "partial":
+    redriven = row["status"] == "partial" and not retries
+    if requests.execution(row) == name and redriven:
         again = {"status": "running", "attempts": 0}
         work.rows.update(Update(requests.key_of(id_), set=again, when={"status": "partial"}))
         return
