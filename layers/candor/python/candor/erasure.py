@@ -152,7 +152,8 @@ def _delete(work: Erasure, store: Store, row: Row) -> None:
 def verify(work: Erasure, id_: str) -> Json:
     """Search every live store again. Returns {"clean", "attempt", "last"} for the machine.
 
-    What only a destination has left is not deleted again: it had its time to answer.
+    Nothing is clean before the queues' messages are counted, which nobody else looks at. What only
+    a destination has left is not deleted again: it had its time to answer.
     """
     row = requests.find(work.rows, id_)
     if _is_over(row):
@@ -160,7 +161,7 @@ def verify(work: Erasure, id_: str) -> Json:
     left = {store: _count(work, store, row) for store in ("graph", "events")}
     readable = keyring.states(work.rows, list(row["members"]))
     left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
-    here = any(left.values())
+    here = any(left.values()) or "found_queues" not in row
     clean = not here and not destinations.unconfirmed(row)
     row = work.rows.update(
         Update(
