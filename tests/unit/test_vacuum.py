@@ -299,6 +299,29 @@ def test_a_run_that_went_not_through_everything_tells_nobody_and_the_next_one_te
     assert (told(shop, request)["deleted"], told(shop, request)["left"]) == (4, 0)
 
 
+@pytest.mark.parametrize("broken", ["a", "z"])
+def test_what_a_run_found_and_could_not_drop_is_told_once(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the run that drops it, whichever began first."""
+    shop = busy()
+    request = shop.erase("user_id:42")
+    with monkeypatch.context() as denied:
+        denied.setattr(archive, "drop", lambda *_: (_ for _ in ()).throw(Unavailable("denied")))
+        with pytest.raises(Unavailable):
+            run(shop, broken)
+    assert [key for key in shop.objects.objects if key.startswith(f"vacuum/{broken}/found/")]
+
+    for name in ("m", "n"):
+        run(shop, name)
+        assert told(shop, request)["deleted"] == 4
+    with pytest.raises(vacuum.Unfinished):
+        vacuum.end(shop.rows, shop.objects, broken, shop.clock())
+    assert run(shop, broken)["unreadable"] == 0, "somebody has redriven it"
+    assert told(shop, request)["deleted"] == 4
+    assert people(shop) == {"43", "44"}
+
+
 def test_a_request_that_is_gone_meanwhile_stops_nothing() -> None:
     shop = busy()
     gone, other = shop.erase("user_id:42"), shop.erase("user_id:43")

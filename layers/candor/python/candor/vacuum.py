@@ -191,9 +191,7 @@ def _sweep_one(
 def _tell_all(rows: Rows, objects: Objects, run: str, done: int | None) -> list[Json]:
     """Tell every request what a run dropped for it, and if that is all; returns what it found."""
     begun = _begun(objects, run)
-    found: dict[str, Json] = {}
-    for key in objects.list(f"{RUNS}{run}/found/"):
-        found |= _read(objects, key)
+    found = _found_last(objects, run, begun["at"])
     dropped = Counter[str]()
     for one in found.values():
         dropped.update(one["dead"])
@@ -201,6 +199,25 @@ def _tell_all(rows: Rows, objects: Objects, run: str, done: int | None) -> list[
         count = sum(dropped[kid] for kid in asked["kids"])
         _tell(rows, id_, run, count, done if asked["last"] else None)
     return list(found.values())
+
+
+def _found_last(objects: Objects, run: str, at: int) -> dict[str, Json]:
+    """What a run found and none found that began later: that had not been dropped."""
+    found = _all_found(objects, run)
+    for folder in objects.folders(RUNS):
+        other = folder.removeprefix(RUNS).rstrip("/")
+        begun = _read(objects, f"{folder}begun.json")
+        if begun and (begun["at"], other) > (at, run):
+            for name in _all_found(objects, other):
+                found.pop(name, None)
+    return found
+
+
+def _all_found(objects: Objects, run: str) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key in objects.list(f"{RUNS}{run}/found/"):
+        found |= _read(objects, key)
+    return found
 
 
 def _tell(rows: Rows, id_: str, run: str, dropped: int, done: int | None) -> None:
@@ -211,8 +228,9 @@ def _tell(rows: Rows, id_: str, run: str, dropped: int, done: int | None) -> Non
         if row is None or "vacuumed_at" in row:
             return
         change: Row = {} if done is None else {"vacuumed_at": done}
-        if dropped:
-            change["vacuumed"] = row.get("vacuumed", {}) | {run: dropped}
+        told = row.get("vacuumed", {})
+        if dropped != told.get(run, 0):
+            change["vacuumed"] = told | {run: dropped}
         if not change:
             return
         same = {"pk": id_, "vacuumed": row.get("vacuumed", ABSENT), "vacuumed_at": ABSENT}
