@@ -73,6 +73,15 @@ class MiniStack:
                 raise RuntimeError(f"MiniStack did not start; its log ends with:\n{said}")
             time.sleep(0.05)
 
+    def scale_waits(self, factor: float) -> None:
+        """How long the waits and the pauses before retries of state machines take from now on, in
+        parts of what their definitions say."""
+        body = json.dumps({"stepfunctions._SFN_WAIT_SCALE": factor}).encode()
+        with urllib.request.urlopen(
+            f"{self.endpoint}/_ministack/config", body, timeout=3
+        ) as answer:
+            assert len(json.load(answer)["applied"]) == 1
+
     def stop(self) -> None:
         """Ends it cleanly: it writes its state down first."""
         if self._process:

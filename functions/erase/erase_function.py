@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     elif step == "certify":
         erasure.certify(work, wiring.signer, request)
     elif step == "fail":
-        erasure.give_up(work, request, event["execution"])
+        erasure.give_up(work, request, event["execution"], event.get("retries", 0))
     else:
         erasure.erase(work, step, request)
         return {}

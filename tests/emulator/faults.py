@@ -2,18 +2,11 @@
 
 import gzip
 import json
-import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-import urllib3
-
-HOP = frozenset({"host", "connection", "content-length", "transfer-encoding", "keep-alive"})
-"""Headers that are between two hops (RFC 9110, section 7.6.1), or that the next hop makes anew."""
+from tests.emulator.between import Between, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,57 +45,25 @@ def failing(api_url: str, fault: Fault) -> Iterator[tuple[str, list[Try]]]:
     """The proxy's URL, and the tries that it has seen. It goes by messageIds: a batch of which it
     has seen none is on its first try."""
     tries: list[Try] = []
-    pool = urllib3.PoolManager(retries=False)
 
-    class Proxy(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+    class Proxy(Between):
+        def take(self) -> None:
+            body = self.body()
             ids, sent_at = _read(body)
             failed = not {id_ for one in tries for id_ in one.message_ids} & set(ids)
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked = fault.taken or not failed
-            answer = self._ask(headers, body) if asked else None
+            answer = self.ask(headers, body) if asked else None
             tries.append(Try(ids, sent_at, headers, failed, answer.status if answer else None))
             if answer and not failed:
-                self._answer(answer.status, answer.headers, answer.data)
+                self.answer(answer.status, answer.headers, answer.data)
             elif fault.status:
-                self._answer(fault.status, fault.headers, b"")
+                self.answer(fault.status, fault.headers, b"")
             else:
-                self.connection.shutdown(socket.SHUT_RDWR)
-                self.close_connection = True
+                self.cut()
 
-        def do_OPTIONS(self) -> None:
-            answer = self._ask(dict(self.headers.items()), None)
-            self._answer(answer.status, answer.headers, answer.data)
-
-        def _ask(self, headers: Mapping[str, str], body: bytes | None) -> urllib3.BaseHTTPResponse:
-            kept = {name: value for name, value in headers.items() if name.lower() not in HOP}
-            return pool.request(self.command, api_url + self.path, headers=kept, body=body)
-
-        def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                if name.lower() not in HOP:
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", tries
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        pool.clear()
+    with standing(Proxy, api_url) as url:
+        yield url, tries
 
 
 def _read(body: bytes) -> tuple[tuple[str, ...], str]:

@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ QUEUES = (
 BUCKETS = ("ArchiveBucket", "AuditBucket", "DropBucket")
 FUNCTIONS = ("Collect", "Unify", "Api", "Privacy", "Erase", "Archive", "Audit", "Sweep")
 SWITCH_SECONDS = 60
+SOON = {"Delay": 0.1, "MaxAttempts": 10 * SWITCH_SECONDS}
 DEPTHS = [
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -182,6 +184,24 @@ class Installation:
         while functions.get_event_source_mapping(UUID=mapping["UUID"])["State"] != wanted:
             assert time.monotonic() < deadline, f"the mapping of {queue} is never {wanted}"
             time.sleep(0.1)
+
+    @contextmanager
+    def environment(self, function: str, **variables: str) -> Iterator[None]:
+        """While it lasts a function has these variables, too."""
+        name = self.outputs[f"{function}Function"]
+        functions = self.client("lambda")
+        before = functions.get_function_configuration(FunctionName=name)["Environment"]
+        changed = {"Variables": before["Variables"] | variables}
+
+        def set_to(environment: Row) -> None:
+            functions.update_function_configuration(FunctionName=name, Environment=environment)
+            functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=SOON)
+
+        set_to(changed)
+        try:
+            yield
+        finally:
+            set_to(before)
 
     def depth(self, queue: str) -> int:
         attributes = self.client("sqs").get_queue_attributes(

@@ -1,6 +1,7 @@
 """What has become of somebody's events: read through the API, and found in the stores."""
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from cli.api import Answered, Api, profile_path
@@ -61,6 +62,49 @@ def kept(installation: Installation, who: Who) -> dict[str, int]:
     return {
         name: sum(row["n"] for row in rows if row["pk"] == home) for name, rows in stores.items()
     }
+
+
+def shown(api: Api, id_: str) -> Json:
+    """A privacy request."""
+    return api.staff("dpo", "GET", f"/privacy/requests/{id_}")
+
+
+def ended(api: Api, id_: str) -> Json:
+    """An erasure that goes on no further by itself."""
+
+    def over() -> Json | None:
+        found = shown(api, id_)
+        return found if found["status"] not in ("pending", "running") else None
+
+    found: Json = await_true("the erasure ends", over, 120)
+    return found
+
+
+def left(installation: Installation, idkeys: Collection[str]) -> list[str]:
+    """What the stores still hold under these idkeys, but for the archive."""
+    wanted = set(idkeys)
+    graph = [row["pk"] for row in installation.rows("Graph") if row["pk"][2:] in wanted]
+    listed = [
+        row["pk"]
+        for row in installation.rows("Graph")
+        if wanted & {*row.get("members", {})} or row["sk"].removeprefix("LINK#") in wanted
+    ]
+    events = [row["pk"] for row in installation.rows("Events") if row["pk"] in wanted]
+    open_ = [
+        row["pk"]
+        for row in installation.rows("Keys")
+        if row["pk"] in wanted and ("salt" in row or "mode" not in row)
+    ]
+    found = {"graph": graph, "listed": listed, "events": events, "keys": open_}
+    return [f"{store}: {pk}" for store, pks in found.items() for pk in pks]
+
+
+def idle(installation: Installation) -> bool:
+    """Whether nothing waits in a queue, and what the events table holds is archived."""
+    if any(installation.depth(queue) for queue in ("EventsQueue", "AuditQueue")):
+        return False
+    stored = {(row["pk"], row["sk"]) for row in installation.rows("Events")}
+    return stored <= {(row["pk"], row["sk"]) for row in installation.archived()}
 
 
 def await_unified(installation: Installation) -> None:

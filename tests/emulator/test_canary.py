@@ -26,6 +26,7 @@ from tests.emulator.canaries import Canaries
 from tests.emulator.conftest import await_true, paused
 from tests.emulator.installation import Envelope, Installation, keys_of, opens
 from tests.emulator.people import Call, Person
+from tests.emulator.reading import idle, left
 from tests.emulator.vacuuming import vacuumed
 from tests.emulators import MiniStack
 
@@ -109,7 +110,7 @@ def planted(
         answers += pool.map(wire.send, _arrivals(api, people[QUEUED:]))
         statuses = [status for status, _ in pool.map(wire.send, hostile)]
     assert {status for status, _ in answers} == {200}
-    await_true("everything is unified", lambda: _idle(installation), UNIFY_SECONDS + count)
+    await_true("everything is unified", lambda: idle(installation), UNIFY_SECONDS + count)
     return Planted(canaries, people, queued, statuses, _read_all(api, people))
 
 
@@ -149,7 +150,7 @@ def erased(planted: Planted, api: Api, wire: Wire, installation: Installation) -
                 idkeys = open_ones.pop(found["id"]).idkeys(secret)
                 certified += idkeys if found["certificate"] else []
                 ended.append(found)
-        too_early.extend(_left(installation, certified) if certified else [])
+        too_early.extend(left(installation, certified) if certified else [])
         return not (open_ones or waiting)
 
     await_true("every erasure ends", all_ended, 120 + 20 * some)
@@ -184,14 +185,6 @@ def _token(api: Api) -> str:
     return token
 
 
-def _idle(installation: Installation) -> bool:
-    """Nothing waits in a queue, and what the events table holds is archived."""
-    if any(installation.depth(queue) for queue in ("EventsQueue", "AuditQueue")):
-        return False
-    stored = {(row["pk"], row["sk"]) for row in installation.rows("Events")}
-    return stored <= {(row["pk"], row["sk"]) for row in installation.archived()}
-
-
 def _read_all(api: Api, people: list[Person]) -> dict[int, Json]:
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda person: _read(api, person), people)
@@ -212,25 +205,6 @@ def _reads(api: Api, identifiers: list[tuple[str, str]], part: str = "") -> Iter
     headers = {"Authorization": f"Bearer {_token(api)}", "X-Purpose": "privacy_rights"}
     for kind, value in identifiers:
         yield Call("GET", profile_path(f"{kind}:{value}") + part, headers)
-
-
-def _left(installation: Installation, idkeys: list[str]) -> list[str]:
-    """What the stores still hold under these idkeys, but for the archive."""
-    wanted = set(idkeys)
-    graph = [row["pk"] for row in installation.rows("Graph") if row["pk"][2:] in wanted]
-    listed = [
-        row["pk"]
-        for row in installation.rows("Graph")
-        if wanted & {*row.get("members", {})} or row["sk"].removeprefix("LINK#") in wanted
-    ]
-    events = [row["pk"] for row in installation.rows("Events") if row["pk"] in wanted]
-    open_ = [
-        row["pk"]
-        for row in installation.rows("Keys")
-        if row["pk"] in wanted and ("salt" in row or "mode" not in row)
-    ]
-    found = {"graph": graph, "listed": listed, "events": events, "keys": open_}
-    return [f"{store}: {pk}" for store, pks in found.items() for pk in pks]
 
 
 def test_what_was_planted_is_stored_and_read(planted: Planted, api: Api) -> None:
@@ -277,7 +251,7 @@ def test_a_certificate_comes_when_everything_is_gone(
     assert {one["status"] for one in erased.requests} == {"completed"}
     assert len(erased.requests) == len(erased.people)
     idkeys = [i for person in erased.people for i in person.idkeys(installation.hmac_secret)]
-    assert _left(installation, idkeys) == []
+    assert left(installation, idkeys) == []
 
 
 def test_a_certificate_is_signed_and_says_what_was_done(
@@ -383,9 +357,9 @@ def test_what_comes_again_after_the_certificate_is_kept_out(
     for person in again:
         old = person.choice() | {"timestamp": "2020-01-01T00:00:00Z"}
         assert api.collect("server", "/consents", old) == {"success": True}
-    await_true("everything is unified", lambda: _idle(installation))
+    await_true("everything is unified", lambda: idle(installation))
     idkeys = [i for person in again for i in person.idkeys(installation.hmac_secret)]
-    assert _left(installation, idkeys) == []
+    assert left(installation, idkeys) == []
     assert {status for person in again for status in _answers(wire, api, person)} == {404}
 
 

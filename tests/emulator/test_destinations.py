@@ -11,42 +11,18 @@ import urllib3
 from cli.api import Api
 from tests.emulator.conftest import await_true
 from tests.emulator.installation import Installation
-from tests.emulator.reading import profile
+from tests.emulator.reading import ended, profile, shown
+from tests.emulator.receiving import receiving
 from tests.receiver import Receiver
 
 Json = dict[str, Any]
-FUNCTIONS = ("Privacy", "Erase", "Sweep")
 NAMES = ("mail", "flaky", "ads")
 
 
 @pytest.fixture
 def receiver(api: Api, installation: Installation) -> Iterator[Receiver]:
-    base = api.stack["api_url"]
-    key = urllib3.request("GET", f"{base}/v1/signing-key").data
-
-    def answer(path: str, body: Json) -> None:
-        # As many at once as there are destinations, each may need a new environment first.
-        given = urllib3.request("POST", f"{base}{path}", json=body, timeout=30)
-        assert given.status == 200, given.data
-
-    with Receiver(key, answer) as made:
-        tell(installation, made.destinations(*NAMES, knows=("email", "phone")))
-        try:
-            yield made
-        finally:
-            tell(installation, "")
-    assert not [repr(fault) for fault in made.faults]
-
-
-def tell(installation: Installation, destinations: str) -> None:
-    """Set the variable that the parameter LocalDestinations sets."""
-    functions = installation.client("lambda")
-    for function in FUNCTIONS:
-        name = installation.outputs[f"{function}Function"]
-        now = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        changed = {"Variables": now | {"LOCAL_DESTINATIONS": destinations}}
-        functions.update_function_configuration(FunctionName=name, Environment=changed)
-        functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+    with receiving(api, installation, *NAMES, knows=("email", "phone")) as made:
+        yield made
 
 
 def test_an_erasure_is_partial_until_every_destination_has_confirmed(
@@ -87,17 +63,3 @@ def test_an_erasure_is_partial_until_every_destination_has_confirmed(
     assert [where for where, data in installation.everything() if canary.encode() in data] == []
     told = b"".join(data for where, data in installation.executions() if id_.encode() in data)
     assert b"flaky" in told, "the history was read"
-
-
-def shown(api: Api, id_: str) -> Json:
-    found: Json = api.staff("dpo", "GET", f"/privacy/requests/{id_}")
-    return found
-
-
-def ended(api: Api, id_: str) -> Json:
-    def over() -> Json | None:
-        found = shown(api, id_)
-        return found if found["status"] not in ("pending", "running") else None
-
-    found: Json = await_true("the erasure ends", over, 120)
-    return found

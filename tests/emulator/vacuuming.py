@@ -10,20 +10,34 @@ from tests.emulator.installation import Installation
 Json = dict[str, Any]
 
 
-def vacuumed(installation: Installation) -> Json:
-    """What a run that succeeded counted."""
-    states = installation.client("stepfunctions")
-    arn = states.start_execution(
+def begin(installation: Installation, name: str = "") -> str:
+    """Starts a run; its execution."""
+    begun = installation.client("stepfunctions").start_execution(
         stateMachineArn=installation.outputs["VacuumMachineArn"],
-        name=f"test-{time.time_ns()}",
+        name=name or f"test-{time.time_ns()}",
         input="{}",
-    )["executionArn"]
+    )
+    return str(begun["executionArn"])
 
-    def ended() -> Json | None:
+
+def ended(installation: Installation, arn: str) -> Json:
+    """What became of an execution."""
+    states = installation.client("stepfunctions")
+
+    def over() -> Json | None:
         found: Json = states.describe_execution(executionArn=arn)
         return None if found["status"] == "RUNNING" else found
 
-    found: Json = await_true("the vacuum has ended", ended, 180)
+    found: Json = await_true("the execution has ended", over, 180)
+    return found
+
+
+def vacuumed(installation: Installation) -> Json:
+    """What a run that succeeded counted."""
+    return counted(ended(installation, begin(installation)))
+
+
+def counted(found: Json) -> Json:
     assert found["status"] == "SUCCEEDED", found
     counts: Json = json.loads(found["output"])
     return counts

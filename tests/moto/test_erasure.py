@@ -136,7 +136,7 @@ def failing(
     return tried
 
 
-@pytest.mark.parametrize("store", ["graph", "events"])
+@pytest.mark.parametrize("store", ["graph", "events", "queues"])
 def test_a_store_that_always_fails_makes_the_request_partial(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
@@ -148,9 +148,12 @@ def test_a_store_that_always_fails_makes_the_request_partial(
     left = shown(cloud, id_)
     assert left["status"] == "partial"
     assert left["certificate"] is None
-    lefts = dict(boto3.client("dynamodb").scan(TableName="candor-requests")["Items"][0].items())
-    kept = {name for name in ("graph", "events") if int(lefts[f"left_{name}"]["N"])}
+    told = {one["store"]: one for one in left["receipts"]}
+    kept = {
+        name for name in ("graph", "events", "queues") if told[name]["because"] == "not done yet"
+    }
     assert kept == {store}, "the other stores went on"
+    assert told[store]["left"] != 0
     assert tried["erase"] == 5 * erasure.ROUNDS  # once and four times again, in every round
 
 

@@ -426,6 +426,8 @@ def test_a_step_that_fails_last_fails_its_execution_and_lets_a_redriven_one_go_o
         assert shop.asked()["status"] == ("partial" if name == id_ else "running")
     with pytest.raises(erasure.ErasureFailed):
         erasure.give_up(shop.erasure, id_, f"{id_}-1")
+    with pytest.raises(erasure.ErasureFailed):
+        erasure.give_up(shop.erasure, id_, id_, retries=1)
     assert shop.asked()["status"] == "partial"
     erasure.give_up(shop.erasure, id_, id_)
     assert (shop.asked()["status"], shop.asked()["attempts"]) == ("running", 0)

@@ -265,7 +265,7 @@ def test_an_execution_ends_in_a_task_so_that_it_can_be_redriven(machine: dict[st
 def test_tasks_are_told_the_request_and_nothing_else(machine: dict[str, Any]) -> None:
     for task in tasks(machine):
         told = event_of(task).keys() - {"step", "request.$"}
-        more = {"tell": {"destination.$", "token.$"}, "fail": {"execution.$"}}
+        more = {"tell": {"destination.$", "token.$"}, "fail": {"execution.$", "retries.$"}}
         assert told == more.get(event_of(task)["step"], set())
 
 

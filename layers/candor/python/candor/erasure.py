@@ -151,7 +151,8 @@ def delete(work: Erasure, store: Store, row: Row) -> None:
 def verify(work: Erasure, id_: str) -> Json:
     """Search every live store again. Returns {"clean", "attempt", "last"} for the machine.
 
-    What only a destination has left is not deleted again: it had its time to answer.
+    Nothing is clean before the queues' messages are counted, which nobody else looks at. What only
+    a destination has left is not deleted again: it had its time to answer.
     """
     row = requests.find(work.rows, id_)
     if _is_over(row):
@@ -159,7 +160,7 @@ def verify(work: Erasure, id_: str) -> Json:
     left = {store: _count(work, store, row) for store in ("graph", "events")}
     readable = keyring.states(work.rows, list(row["members"]))
     left["keys"] = sum(1 for state in readable.values() if state.salt or not state.mode)
-    here = any(left.values())
+    here = any(left.values()) or "found_queues" not in row
     clean = not here and not destinations.unconfirmed(row)
     row = work.rows.update(
         Update(
@@ -234,13 +235,15 @@ class ErasureFailed(Exception):
     """What an execution ends with; the machine goes by the name."""
 
 
-def give_up(work: Erasure, id_: str, name: str) -> None:
+def give_up(work: Erasure, id_: str, name: str, retries: int = 0) -> None:
     """The machine's last step after a failure: the request is `partial`. Raises ErasureFailed.
 
-    Where it is so already, somebody has redriven the execution of this name, which then goes on.
+    Where it is so already, and this step is not being tried again, somebody has redriven the
+    execution of this name, which then goes on.
     """
     row = requests.find(work.rows, id_)
-    if requests.execution(row) == name and row["status"] == "partial":
+    redriven = row["status"] == "partial" and not retries
+    if requests.execution(row) == name and redriven:
         again = {"status": "running", "attempts": 0}
         work.rows.update(Update(requests.key_of(id_), set=again, when={"status": "partial"}))
         return

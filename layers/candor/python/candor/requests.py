@@ -45,6 +45,7 @@ Ground = Literal[
     "legal_claims",
 ]
 """Why a request may be refused. (GDPR Articles 12(2), 12(5), 17(3))"""
+UNDONE = "not done yet"
 ANOTHER = "erased_by_another_request"
 """Why a request is refused that nobody need do anything for."""
 
@@ -299,22 +300,24 @@ def shown(row: Row) -> Json:
 
 
 def _is_told(row: Row, store: Store) -> bool:
-    """Whether a store was searched; of the archive something is known once the keys are gone."""
-    return f"found_{'keys' if store == 'archive' else store}" in row
+    """Whether a store was searched. All were when the keys are counted, or somebody tried to."""
+    return f"found_{store}" in row or "found_keys" in row
 
 
 def receipt(row: Row, store: Store) -> Json:
     if store == "archive":
         return vacuum.receipt(row)
-    found = row.get(f"found_{store}", 0)
-    left = row.get(f"left_{store}", 0)
     if store == "queues":
+        count = row.get("found_queues")
         because = "messages are sealed for all alike; the fence drops what names this person"
-        return {"store": store, "found": found, "deleted": 0, "left": found, "because": because}
+        because = UNDONE if count is None else because
+        return {"store": store, "found": count, "deleted": 0, "left": count, "because": because}
+    left = row.get(f"left_{store}", 0)
+    found = row.get(f"found_{store}", left)
     if row["type"] != "erasure":
         return {"store": store, "found": found, "deleted": 0, "left": left, "because": "changed"}
     verb = "shredded" if store == "keys" else "deleted"
-    because = f"{verb}, and searched again" if not left else "not done yet"
+    because = f"{verb}, and searched again" if not left else UNDONE
     deleted = max(found - left, 0)
     return {"store": store, "found": found, "deleted": deleted, "left": left, "because": because}
 
