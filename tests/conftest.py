@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.emulators import Clients, MiniStack, answers, clients_for
 
-LONG_WAITS = ("test_canary.py",)
+LONG_WAITS = ("test_canary.py", "test_faults.py")
 """Files that get a MiniStack of their own where workers run beside each other."""
 
 # CI draws the same examples every time; the long run draws new ones, and many.
