@@ -72,6 +72,21 @@ class Installation:
             for item in page["Items"]:
                 yield {name: _plain(value) for name, value in item.items()}
 
+    def partition(self, table: str, pk: str) -> Iterator[Row]:
+        pages = (
+            self.client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=self.outputs[f"{table}Table"],
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": pk}},
+                ConsistentRead=True,
+            )
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield {name: _plain(value) for name, value in item.items()}
+
     def items(self) -> Iterator[tuple[str, bytes]]:
         for table in TABLES:
             for row in self.rows(table):

@@ -80,23 +80,26 @@ def ended(api: Api, id_: str) -> Json:
     return found
 
 
+def under(installation: Installation, idkeys: Collection[str]) -> list[str]:
+    """What the stores hold under these idkeys, but for the archive."""
+    found = []
+    for one in idkeys:
+        for table, pk in (("Graph", f"I#{one}"), ("Events", one)):
+            found += [f"{table}: {row['pk']}" for row in installation.partition(table, pk)]
+        keys = installation.partition("Keys", one)
+        found += [f"Keys: {one}" for key in keys if "salt" in key or "mode" not in key]
+    return found
+
+
 def left(installation: Installation, idkeys: Collection[str]) -> list[str]:
-    """What the stores still hold under these idkeys, but for the archive."""
+    """The same, and what names them elsewhere."""
     wanted = set(idkeys)
-    graph = [row["pk"] for row in installation.rows("Graph") if row["pk"][2:] in wanted]
-    listed = [
-        row["pk"]
+    named = [
+        f"{row['pk']} {row['sk']}"
         for row in installation.rows("Graph")
         if wanted & {*row.get("members", {})} or row["sk"].removeprefix("LINK#") in wanted
     ]
-    events = [row["pk"] for row in installation.rows("Events") if row["pk"] in wanted]
-    open_ = [
-        row["pk"]
-        for row in installation.rows("Keys")
-        if row["pk"] in wanted and ("salt" in row or "mode" not in row)
-    ]
-    found = {"graph": graph, "listed": listed, "events": events, "keys": open_}
-    return [f"{store}: {pk}" for store, pks in found.items() for pk in pks]
+    return under(installation, idkeys) + named
 
 
 def idle(installation: Installation) -> bool:
