@@ -106,7 +106,7 @@ def planted(
         for person in people[:HOSTILE]
         for call in person.hostile(api.stack["write_keys"]["server"], _token(api))
     ]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4 if own_emulator else 2) as pool:
         with paused(installation, "EventsQueue"):
             answers = list(pool.map(wire.send, _arrivals(api, people[:QUEUED])))
             queued = installation.peek("EventsQueue")
@@ -190,7 +190,7 @@ def _token(api: Api) -> str:
 
 
 def _read_all(api: Api, people: list[Person]) -> dict[int, Json]:
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda person: _read(api, person), people)
         return {person.number: one for person, one in zip(people, found, strict=True)}
 

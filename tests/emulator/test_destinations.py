@@ -43,7 +43,8 @@ def test_an_erasure_is_partial_until_every_destination_has_confirmed(
     assert sorted(receiver.names()) == sorted(NAMES)
     assert receiver.refused == ["flaky", "flaky"]
     assert receiver.told[0]["identifiers"] == [{"type": "email", "value": mail}]
-    left = {one["store"]: one["left"] for one in ended(api, id_)["receipts"] if one["left"]}
+    receipts = {one["store"]: one["left"] for one in ended(api, id_)["receipts"]}
+    left = {store: count for store, count in receipts.items() if count and store != "queues"}
     assert left == {"destination:ads": 1}
 
     assert installation.invoke("Sweep", {})["requests"] >= 1
