@@ -24,6 +24,7 @@ from tests.worlds import (
     Shop,
     after_each_crash,
     broken_rules,
+    crash_at,
     order,
     policy,
     says,
@@ -420,6 +421,46 @@ def test_an_objection_to_nothing_is_refused() -> None:
         rights.object_(shop.erasure, shop.world, shop.id(ANN), [], ASKING)
     with pytest.raises(Refused):
         rights.object_(shop.erasure, shop.world, shop.id(ANN), ["no purpose"], ASKING)
+    assert not shop.rows.held("requests"), "what is no purpose may be anything"
+
+
+def test_who_is_restricted_while_it_is_lifted_has_a_request_that_can_be_lifted_again() -> None:
+    shop = shop_that()
+    first = restricts(shop, ANN)
+
+    met: list[str] = []
+
+    def lift(call: str, detail: object) -> None:
+        if (
+            call == "rows.commit:before" and not met
+        ):  # it was found in force, and is to be said again
+            met.append(call)
+            rights.lift(shop.erasure, shop.world, first, "staff")
+
+    shop.rows.tap = lift
+    second = restricts(shop, ANN)
+    shop.rows.tap = None
+    assert met
+    assert (second["pk"] != first["pk"], second["status"]) == (True, "running")
+    assert not shop.event_ids(ANN)
+    rights.lift(shop.erasure, shop.world, second, "staff")
+    assert shop.event_ids(ANN) == ["o1"]
+
+
+def test_what_was_taken_back_is_not_said_again_when_older_tables_come_back() -> None:
+    shop = shop_that()
+    shop.choose(ANN, {"marketing": True})
+
+    def ask(shop: Shop) -> None:
+        objects_to(shop, ANN, "marketing")
+
+    assert crash_at(shop, 6, lambda: ask(shop))
+    (row,) = [one for one in shop.rows.held("requests") if one["type"] == "objection"]
+    assert row["status"] == "pending"
+    assert shop.state(ANN, "marketing") == "granted"
+    erasure.cancel(shop.erasure, row["pk"])
+    replayed(shop)
+    assert shop.state(ANN, "marketing") == "granted"
 
 
 def test_what_is_corrected_is_right_from_then_on() -> None:

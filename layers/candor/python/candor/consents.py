@@ -116,10 +116,7 @@ def choose(world: World, choice: Choice) -> list[Note]:
     A denial is never lost for a grant beside it that cannot count: that is left out and told.
     Raises Refused where nothing is left, and for a purpose that the policy does not name.
     """
-    unknown = sorted(set(choice.purposes) - set(world.policy.purposes))
-    if unknown:
-        named = ", ".join(sorted(world.policy.purposes))
-        raise Refused("unknown_purpose", f"The policy's purposes are: {named}.")
+    check(world.policy, choice.purposes)
     if not choice.purposes and choice.minor is None:
         raise Refused("nothing_chosen", "Say what was chosen in `purposes`: each true or false.")
     if not choice.ids:
@@ -149,6 +146,13 @@ def choose(world: World, choice: Choice) -> list[Note]:
     except keyring.Fenced:
         _deny_the_rest(graph, choice, [one for one in made.ids if one.key not in before])
     return notes
+
+
+def check(policy: Policy, purposes: Collection[str]) -> None:
+    """Raises Refused for a purpose that the policy does not name."""
+    if set(purposes) - set(policy.purposes):
+        named = ", ".join(sorted(policy.purposes))
+        raise Refused("unknown_purpose", f"The policy's purposes are: {named}.")
 
 
 def _deny_the_rest(graph: Graph, choice: Choice, ids: list[Identifier]) -> None:
@@ -224,18 +228,22 @@ def _record_all(graph: Graph, choice: Choice, made: Claim, *, proven: bool) -> N
 
 def restrict(world: World, idkey: str, by: str, *, on: bool, at: int | None = None) -> int:
     """Let a person's data be kept and not used, or used again: from now on, or as it was said `at`
-    a time. Returns from when. Raises NotFound, and Fenced for who is being erased."""
+    a time. Returns from when. Raises NotFound, for who is being erased, too."""
+    unknown = NotFound("not_found", "There is no profile with this identifier.")
     graph = Graph(world)
     graph.load([idkey])
     if graph.profile(idkey) is None or (at is None and graph.closed(idkey)):
-        raise NotFound("not_found", "There is no profile with this identifier.")
+        raise unknown
     one = Identifier(graph.nodes[idkey].type, "", idkey)
     profile = graph.profiles[graph.nodes[idkey].profile]
     denied, granted = profile.choices.get(RESTRICTED, (0, 0))
     now = int(graph.now)
     said = at or max(now, granted if on else denied + 1)  # of one second the denial counts
     choice = Choice((one,), {RESTRICTED: not on}, said, "restriction", {}, by, "server")
-    _bind_profile(graph, one, choice, {RESTRICTED})
+    try:
+        _bind_profile(graph, one, choice, {RESTRICTED})
+    except keyring.Fenced:
+        raise unknown from None
     return said
 
 

@@ -34,7 +34,7 @@ def replay(work: Erasure, world: World, after: str, more: Callable[[], bool]) ->
             told["requests"] += 1
         elif row["type"] == "hold":
             holds.again(work.rows, row, work.clock())
-        else:
+        elif row.get("status") in ("running", "completed"):
             rights.again(world, row)
         told["after"] = row["pk"]
     return told

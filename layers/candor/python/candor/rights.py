@@ -26,7 +26,8 @@ def restrict(work: Erasure, world: World, one: Identifier, asking: Asking) -> Ro
     """
     for row in work.rows.scan("requests"):
         if row["type"] == "restriction" and row["subject"] == one.key and row["status"] in IN_FORCE:
-            return _restricted(work, world, row)
+            with suppress(Clash):  # somebody has lifted it meanwhile
+                return _restricted(work, world, row)
     return _restricted(work, world, requests.open_(work, world.vault, "restriction", one, asking))
 
 
@@ -45,12 +46,14 @@ def lift(work: Erasure, world: World, row: Row, principal: str) -> Row:
 def object_(
     work: Erasure, world: World, one: Identifier, purposes: Collection[str], asking: Asking
 ) -> Row:
-    """Deny purposes for good; without any, all that rest on a legitimate interest."""
+    """Deny purposes for good; without any, all that rest on a legitimate interest. Raises Refused
+    for a purpose that the policy does not name, of which nothing is written down."""
     policy = world.policy.purposes
     resting = [name for name, rule in policy.items() if rule.basis == "legitimate_interest"]
     chosen = sorted({*(purposes or resting)})
     if not chosen:
         raise Refused("nothing_chosen", "Nothing rests on a legitimate interest: name `purposes`.")
+    consents.check(world.policy, chosen)
     row = requests.open_(work, world.vault, "objection", one, asking, purposes=chosen)
     denied = dict.fromkeys(chosen, False)
     at, by = row["created"], asking.principal
@@ -79,7 +82,7 @@ def take_up(work: Erasure, world: World, row: Row) -> None:
     rectification has failed, and has to be asked for again. Raises NotFound."""
     if row["type"] == "restriction":
         _restricted(work, world, row)
-    elif row["type"] == "objection":
+    elif "purposes" in row:
         again(world, row)
         _done(work, row, len(row["purposes"]))
     else:
@@ -90,13 +93,13 @@ def again(world: World, row: Row) -> None:
     """Say again what a request that was carried out has said, which a table that was restored may
     not know. Safe to repeat."""
     subject, by = row["subject"], row["principal"]
-    if row["type"] == "objection":
+    if "purposes" in row:
         consents.object_(world, subject, row["purposes"], row["created"], by)
     elif row["type"] == "restriction":
         begun = keyring.states(world.rows, [subject])[subject].lifted or 0
         for on, at in ((True, row.get("at", 0)), (False, row.get("lifted", 0))):
             if at > begun:  # what was said before an erasure ended with it
-                with suppress(NotFound, keyring.Fenced):
+                with suppress(NotFound):
                     consents.restrict(world, subject, by, on=on, at=at)
 
 
