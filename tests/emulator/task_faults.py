@@ -103,6 +103,11 @@ class Faults:
         self._failing: dict[tuple[str, str], str] = {}
         self._lock = Lock()
 
+    def points(self) -> set[tuple[str, str]]:
+        """What happened to which tasks."""
+        with self._lock:
+            return {(what, task) for (_, task), counts in self.hits.items() for what in counts}
+
     def met(self, trace: str, text: str) -> tuple[Invocation, list[Kind]]:
         """Whose call it is, and how it may fail."""
         if not trace:
