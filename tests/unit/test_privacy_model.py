@@ -615,13 +615,6 @@ class Privacy(RuleBasedStateMachine):
         saved = [(Key(t, row["pk"], row.get("sk")), row) for t, row in rows]
         self.saved.append((self.now, saved, self.model.backup()))
 
-    def asked_twice(self) -> bool:
-        """Whether two requests erase somebody, and one of them is under way still: which of them a
-        restored fence is by is not decided by any rule."""
-        some = [one for one in self.model.requests.values() if one.shredded]
-        going = [one for one in some if one.status in OPEN]
-        return any(a is not b and a.members & b.members for a in going for b in some)
-
     def recent(self) -> list[tuple[float, list[tuple[Key, Row]], Lives]]:
         """Backups that are there still."""
         return [one for one in self.saved if one[0] > self.now - BACKUP_DAYS * DAY]
@@ -629,8 +622,6 @@ class Privacy(RuleBasedStateMachine):
     @precondition(lambda self: self.recent())
     @rule(latest=st.booleans(), place=PLACE)
     def tables_are_restored(self, latest: bool, place: int | None) -> None:
-        if self.asked_twice():
-            return
         _, saved, model = self.recent()[-1 if latest else 0]
         rows = self.shop.rows
         for table in TABLES:

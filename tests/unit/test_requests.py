@@ -845,6 +845,32 @@ def test_of_two_erasures_the_later_one_keeps_out_when_older_tables_come_back() -
     assert sorted(objected) == sorted(shop.id(who).key for who in people)
 
 
+def test_who_waits_to_be_kept_out_for_good_does_not_register_after_a_restore() -> None:
+    shop, people = shop_that(waiting_days=7), [f"user_id:p{n}" for n in range(8)]  # in any order
+    for who in people:
+        shop.send(CRM, order(f"of {who}", userId=who.removeprefix("user_id:")))
+    saved = backed_up(shop, *ALL)
+    for who in people:
+        shop.acknowledge(who)
+    shop.clock.advance(8 * DAY)
+    swept(shop)
+    for who in people:
+        shop.erase(who)
+    waiting = {who: shop.acknowledge(who, "erase_and_suppress") for who in people}
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    assert salts(shop) == 2  # of Ann and of her address
+    shop.clock.advance(60)
+    for who in people:
+        shop.choose(who, {"analytics": True})
+        with pytest.raises(NotFound):
+            shop.view(who)
+    for who in people:  # the erasure still holds
+        erasure.cancel(shop.erasure, waiting[who])
+        assert [one.reason for one in shop.send(CRM, order("x", 0, userId=who[8:]))] == ["fenced"]
+    assert broken_rules(shop) == []
+
+
 def test_who_is_held_keeps_their_data_when_older_tables_come_back_halfway() -> None:
     shop = shop_that()
     shop.hold(ANN)

@@ -79,6 +79,10 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     stores: tuple[Store, ...] = ("graph", "events")
     for store in stores:
         erasure.delete(work, store, row | {"members": kept_out, "profiles": []})
+    others = {requests.key_of(by) for idkey in back if (by := states[idkey].request)}
+    for other in work.rows.get(list(others)).values():
+        if "shredding" not in other:  # it waits: its fence gave way to the one that was missing
+            _again(work, other)
     return bool(back)
 
 
