@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from candor.consent import RESTRICTED
 from candor.keyring import Mode
 from candor.policy import DAY, Policy
 
@@ -201,20 +202,30 @@ class Model:
         kept = self.now.objected.setdefault(who, {})
         kept[purpose] = max(at, kept.get(purpose, 0))
 
+    def restrict(self, who: str, people: Collection[str], now: float, *, on: bool) -> None:
+        """From now on. What is said last counts, also where all is said in one second."""
+        denied, granted = self.folded(people).get(RESTRICTED, (0, 0))
+        at = max(int(now), granted if on else denied + 1)
+        self.choose([who], who, {RESTRICTED: not on}, at)
+
     def standing(self, people: Iterable[str]) -> dict[str, int]:
         """What stands denied of a person, with when."""
-        folded: dict[str, list[int]] = {}
-        for who in people:
-            told = dict(self.now.chosen.get(who, {}))
-            for purpose, at in self.now.objected.get(who, {}).items():
-                denied, granted = told.get(purpose, (0, 0))
-                told[purpose] = [max(at, denied), granted]
-            for purpose, (denied, granted) in told.items():
-                times = folded.setdefault(purpose, [0, 0])
-                times[:] = max(times[0], denied), max(times[1], granted)
         return {
-            p: denied for p, (denied, granted) in folded.items() if denied and denied >= granted
+            purpose: denied
+            for purpose, (denied, granted) in self.folded(people).items()
+            if denied and denied >= granted
         }
+
+    def folded(self, people: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """When each purpose was denied, and granted, last."""
+        folded: dict[str, tuple[int, int]] = {}
+        for who in people:
+            told = [(p, denied, at) for p, (denied, at) in self.now.chosen.get(who, {}).items()]
+            told += [(p, at, 0) for p, at in self.now.objected.get(who, {}).items()]
+            for purpose, denied, granted in told:
+                times = folded.get(purpose, (0, 0))
+                folded[purpose] = max(times[0], denied), max(times[1], granted)
+        return folded
 
     def end(self, who: str, now: float) -> None:
         """An identifier whose time is over takes along its key, and what was denied of it."""
@@ -310,9 +321,11 @@ class Model:
 
     def restore(self, saved: Lives) -> None:
         """What was kept then is kept again, but for whom a request covers that was answered since;
-        the last one of them keeps them out. What has begun to hide people hides them."""
+        the last one of them keeps them out, or the last that is not over. What has begun to hide
+        people hides them."""
         self.now = copy.deepcopy(saved)
-        for id_, one in sorted(self.requests.items()):
+        over_first = sorted(self.requests.items(), key=lambda one: (one[1].status in OPEN, one[0]))
+        for id_, one in over_first:
             for who in one.members:
                 if one.shredded and self.now.lifted.get(who, -1) < one.created:
                     self.now.fenced.pop(who, None)

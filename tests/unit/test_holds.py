@@ -2,7 +2,7 @@
 
 import pytest
 
-from candor import erasure, holds, keyring
+from candor import erasure, holds, keyring, requests
 from candor.errors import Clash, NotFound, Refused
 from candor.policy import DAY
 from candor.retention import sweep
@@ -148,6 +148,42 @@ def test_who_joins_a_held_person_is_held_too() -> None:
     assert shop.request(shop.acknowledge("anonymous_id:new"))["status"] == "held"
     shop.release(hold)
     assert not holds.held(shop.rows, shop.clock())
+
+
+def test_what_is_due_already_when_it_comes_waits_for_the_hourly_sweep() -> None:
+    shop = court()
+    shop.hold(ANN, days=2 * YEARS)
+    again = shop.message(CRM, order("o42", userId="42", anonymousId="a42"))
+    shop.clock.advance(YEARS * DAY)
+    before = kept(shop, ANN)
+    shop.unify(again)
+    shop.clock.advance(3600)
+    shop.expire()
+    swept(shop)
+    shop.clock.advance(DAY)
+    shop.expire()
+    assert kept(shop, ANN) == before
+
+
+@pytest.mark.parametrize("how", ["held", "released", "forgotten"])
+def test_who_joins_a_held_person_and_is_split_from_them_at_once_is_held_as_long(how: str) -> None:
+    shop = court()
+    hold = shop.hold(ANN, days=2 * YEARS)
+    mail = {"traits": {"email": "ann@example.com"}}
+    shop.send(CRM, order("m", userId="42", context=mail))
+    separate(shop.world, shop.id(ANN), shop.id("email:ann@example.com"), "t", "why")
+    part = kept(shop, "email:ann@example.com")
+    if how != "held":
+        shop.release(hold)
+    if how == "forgotten":
+        shop.rows.delete([requests.key_of(hold)])
+    shop.clock.advance(DAY)
+    swept(shop)  # which sees to holds before it looks at everybody
+    swept(shop)
+    shop.clock.advance(YEARS * DAY)
+    shop.expire()
+    swept(shop)
+    assert kept(shop, "email:ann@example.com") == (part if how == "held" else set())
 
 
 def test_a_held_person_who_asks_is_hidden_and_shredded_after_the_release() -> None:

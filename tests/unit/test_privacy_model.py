@@ -422,7 +422,7 @@ class Privacy(RuleBasedStateMachine):
         one = shop.id(who)
         with suppress(NotFound):
             self.crashing(lambda: rights.restrict(shop.erasure, shop.world, one, asking), place)
-            self.model.choose([who], None, {RESTRICTED: False}, int(self.now))
+            self.model.restrict(who, self.people[who], self.now, on=True)
 
     @rule(who=WHO, place=PLACE)
     def a_restriction_is_lifted(self, who: str, place: int | None) -> None:
@@ -433,7 +433,7 @@ class Privacy(RuleBasedStateMachine):
                 lift = partial(rights.lift, shop.erasure, shop.world, row, "staff")
                 self.crashing(lift, place)
                 if who in self.people and not self.model.kept_out(who):
-                    self.model.choose([who], who, {RESTRICTED: True}, int(self.now) + 1)
+                    self.model.restrict(who, self.people[who], self.now, on=False)
 
     @rule(who=WHO, purpose=st.sampled_from(["marketing", "profiling"]), place=PLACE)
     def a_person_objects(self, who: str, purpose: str, place: int | None) -> None:
@@ -492,7 +492,7 @@ class Privacy(RuleBasedStateMachine):
     )
     def time_passes(self, seconds: float, does: str, place: int | None) -> None:
         until = self.now + seconds
-        if seconds > DAY and self.lasting():  # what was written since they were held is held, too
+        if seconds >= DAY and self.lasting():  # what was written since they were held is held, too
             self.shop.clock.advance(3601)
             self.sweep()
             self.look()

@@ -32,8 +32,8 @@ HOUR = 3600
 ENOUGH = None if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 250
 """Orders of each scene."""
 SHARED: tuple[Table, ...] = ("keys", "graph", "requests")
-MARKS = frozenset({"state", "request", "version", "hold", "ttl", "due"})
-"""What hiding, holding and showing again may change of a row."""
+MARKS = frozenset({"state", "request", "version", "hold", "ttl", "due", "last"})
+"""What hiding, holding, showing again and an event may change of a row."""
 OVER = ("cancelled", "refused")
 
 

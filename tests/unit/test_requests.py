@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candor import erasure, requests, rights
+from candor import erasure, fencing, keyring, requests, rights
 from candor.errors import Clash, NotFound, Refused
 from candor.policy import DAY, iso
 from candor.ports import Key, Put, Table
@@ -605,6 +605,20 @@ def replayed(shop: Shop) -> Json:
     return replay(shop.erasure, shop.world, "", lambda: True)
 
 
+def approved(shop: Shop, id_: str) -> None:
+    requests.approve(shop.erasure, id_, "another")
+    erasure.advance(shop.erasure, shop.workflow, id_)
+
+
+def carried_out(shop: Shop, id_: str) -> None:
+    """What the machine does."""
+    erasure.plan(shop.erasure, id_)
+    for store in ("graph", "events", "queues"):
+        erasure.erase(shop.erasure, store, id_)
+    erasure.verify(shop.erasure, id_)
+    erasure.certify(shop.erasure, shop.signer, id_)
+
+
 ALL: tuple[Table, ...] = ("keys", "graph", "events")
 
 
@@ -869,6 +883,40 @@ def test_who_waits_to_be_kept_out_for_good_does_not_register_after_a_restore() -
         erasure.cancel(shop.erasure, waiting[who])
         assert [one.reason for one in shop.send(CRM, order("x", 0, userId=who[8:]))] == ["fenced"]
     assert broken_rules(shop) == []
+
+
+def test_nobody_registers_after_a_restore_while_an_earlier_request_is_not_completed() -> None:
+    shop = shop_that()
+    saved = backed_up(shop, *ALL)
+    first = shop.ask(ANN)["pk"]  # and no further: a crash
+    shop.erase(ANN)
+    shop.clock.advance(2 * 3600)
+    swept(shop)
+    assert shop.request(first)["status"] == "running"
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    for done in (False, True):
+        shop.clock.advance(60)
+        shop.choose(ANN, {"analytics": True})
+        fence = keyring.states(shop.rows, [shop.id(ANN).key])[shop.id(ANN).key].mode
+        assert (fence is None) == done
+        carried_out(shop, first)
+
+
+def test_two_that_erase_one_person_after_a_restore_both_come_to_their_end() -> None:
+    shop, device = shop_that(second_person=True), "anonymous_id:a9"
+    shop.send(CRM, order("o9", userId="42", anonymousId="a9"))
+    saved = backed_up(shop, *ALL)
+    separate(shop.world, shop.id(ANN), shop.id(device), "staff", "sold")
+    one, other = shop.acknowledge(device), shop.acknowledge(ANN)
+    approved(shop, one)
+    restore(shop, saved, *ALL)  # when the two were together
+    fencing.hide(shop.erasure, other)
+    replayed(shop)
+    approved(shop, other)
+    for id_ in (one, other):
+        carried_out(shop, id_)
+        assert shop.request(id_)["status"] == "completed"
 
 
 def test_who_is_held_keeps_their_data_when_older_tables_come_back_halfway() -> None:

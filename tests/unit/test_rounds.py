@@ -153,10 +153,7 @@ def test_an_identifier_stays_as_long_as_something_is_kept_under_it(kept: str) ->
     elif kept == "quarantine":
         separation.quarantine(shop.world, shop.id(TABLET), "staff", {"why": "till"})
     else:
-        node = shop.node(TABLET)
-        assert node
-        place = Key("graph", f"P#{node['profile']}", "PROFILE")
-        shop.rows.update(Update(place, set={"hold": {"h": int(NOW) + 900 * DAY}}))
+        shop.hold(TABLET, days=900)
     shop.clock.advance(91 * DAY)
 
     for _ in range(3):
@@ -171,10 +168,7 @@ def test_an_identifier_stays_as_long_as_something_is_kept_under_it(kept: str) ->
 
 def test_a_hold_keeps_traits_and_identifiers_past_their_time() -> None:
     shop = ann()
-    node = shop.node(ANN)
-    assert node
-    place = Key("graph", f"P#{node['profile']}", "PROFILE")
-    shop.rows.update(Update(place, set={"hold": {"h": int(NOW) + 9000 * DAY}}))
+    shop.hold(ANN, days=9000)
     for later in (AVATAR + 1, 1200):
         shop.clock.now = NOW + later * DAY
         ended = go_on(shop)

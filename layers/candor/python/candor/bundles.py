@@ -19,6 +19,9 @@ MOST_EVENTS = 256
 MOST_BYTES = 262_144
 """Of a bundle before compression. An item of DynamoDB may have 400 KB."""
 
+LEAST_SECONDS = 7200
+"""DynamoDB ends no row sooner: before, the hourly sweep finds what is written of who is held."""
+
 LEVEL = 6
 """Of compression: bundles are paid for by the kilobyte, as they are written and as they lie."""
 
@@ -70,7 +73,8 @@ def put(
     data = world.vault.seal(salt, events, _place(home, sort), level=LEVEL)
     row: Row = {"data": data, "class": class_, "source": source, "n": len(events)}
     # DynamoDB does not act on a `ttl` that is years past, as of old events that come now.
-    row |= {"due": due, "ttl": max(due, int(world.clock()))} | ({"proven": True} if proven else {})
+    ttl = max(due, int(world.clock()) + LEAST_SECONDS)
+    row |= {"due": due, "ttl": ttl} | ({"proven": True} if proven else {})
     return Put(Key("events", home, sort), row)
 
 

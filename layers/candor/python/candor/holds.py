@@ -112,15 +112,28 @@ def keep(rows: Rows, row: Row, more: Callable[[], bool] = lambda: True) -> None:
         for id_, listed in _profiles(rows, row["members"]).items()
         if row["pk"] in listed.get("hold", {})
     }
-    members = sorted({*row["members"], *(i for one in profiles.values() for i in one["members"])})
-    if members != row["members"]:
-        rows.update(Update(key_of(row["pk"]), set={"members": members}, when={"pk": PRESENT}))
+    _note(rows, row, {idkey for one in profiles.values() for idkey in one["members"]})
     kept = [i for one in profiles.values() for i in one["members"]]
     for key, found in _rows_of(rows, profiles, kept):
         if not more():
             return
         if "ttl" in found:
             _change(rows, Update(key, remove=("ttl",), when={"due": PRESENT}))
+
+
+def mend(rows: Rows, profile: str, listed: Row, now: float, more: Callable[[], bool]) -> None:
+    """See to it that each hold of a profile's row knows of its members, and let go of what is over:
+    who joins a held person and is split from them at once is held by what does not know them."""
+    found = rows.get([key_of(id_) for id_ in listed["hold"]])
+    by_id = {id_: found.get(key_of(id_), {"ended": True}) for id_ in listed["hold"]}
+    over = [id_ for id_, row in by_id.items() if "ended" in row]
+    if len(over) == len(by_id) and not _restore(rows, profile, listed["members"], more):
+        return
+    for id_ in over:
+        _without(rows, profile, id_)
+    for row in by_id.values():
+        if "ended" not in row and lasts(row, now):
+            _note(rows, row, listed["members"])
 
 
 def again(rows: Rows, row: Row, now: float) -> None:
@@ -221,6 +234,14 @@ def _without(rows: Rows, profile: str, hold: str) -> Row:
     raise Unavailable("the profile changes faster than it can be released")
 
 
+def _note(rows: Rows, row: Row, members: Collection[str]) -> None:
+    """Write down who is held by now, if nobody else did meanwhile."""
+    all_ = sorted({*row["members"], *members})
+    if all_ != row["members"]:
+        unchanged = {"members": row["members"]}
+        _change(rows, Update(key_of(row["pk"]), set={"members": all_}, when=unchanged))
+
+
 def _restore(rows: Rows, profile: str, members: Iterable[str], more: Callable[[], bool]) -> bool:
     """Give rows that are nobody's to hold any more the time again at which DynamoDB ends them.
     Whether it came through."""
@@ -247,5 +268,5 @@ def _rows_of(
 
 
 def _change(rows: Rows, change: Update) -> None:
-    with suppress(Conflict):  # it went, or was written anew, which the next sweep sees
+    with suppress(Conflict):  # it went, or was written anew, which the next one sees
         rows.update(change)

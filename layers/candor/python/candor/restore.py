@@ -1,6 +1,6 @@
 """After tables were restored to an earlier time: what requests and holds did is done again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -56,7 +56,10 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     states = keyring.states(work.rows, list(row["members"]))
     new = {idkey for idkey, state in states.items() if (state.lifted or 0) >= row["created"]}
     kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
-    back = [idkey for idkey in kept_out if _is_back(states[idkey], row)]
+    fences = {requests.key_of(state.request) for state in states.values() if state.request}
+    others = work.rows.get(list(fences))
+    is_open = {one["pk"] for one in others.values() if one["status"] not in requests.ENDED}
+    back = [idkey for idkey in kept_out if _is_back(states[idkey], row, is_open)]
     for idkey in back:
         # Tables come back whole, and requests in any order: another one's fence may be there.
         keyring.show(work.rows, idkey, states[idkey].request or "")
@@ -79,14 +82,15 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     stores: tuple[Store, ...] = ("graph", "events")
     for store in stores:
         erasure.delete(work, store, row | {"members": kept_out, "profiles": []})
-    others = {requests.key_of(by) for idkey in back if (by := states[idkey].request)}
-    for other in work.rows.get(list(others)).values():
+    for other in others.values() if back else ():
         if "shredding" not in other:  # it waits: its fence gave way to the one that was missing
             _again(work, other)
     return bool(back)
 
 
-def _is_back(state: KeyState, row: Row) -> bool:
-    """Whether a key can be read under again, or its fence is of an earlier request only."""
-    earlier = (state.since or 0, state.request or "") < (row["created"], row["pk"])
-    return bool(state.salt) or not state.mode or earlier
+def _is_back(state: KeyState, row: Row, is_open: Collection[str]) -> bool:
+    """Whether a key can be read under again, or its fence is of an earlier request only; or of one
+    that is completed, while this one is not: nobody registers anew before it is."""
+    fence = state.request in is_open, state.since or 0, state.request or ""
+    ours = row["status"] not in requests.ENDED, row["created"], row["pk"]
+    return bool(state.salt) or not state.mode or fence < ours

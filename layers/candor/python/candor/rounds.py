@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from candor import keyring, outcomes, traits
+from candor import holds, keyring, outcomes, traits
 from candor.identity import bury, node_key, profile_key
 from candor.policy import DAY
 from candor.ports import ABSENT, Check, Conflict, Delete, Key, Row, Update
@@ -74,12 +74,14 @@ def _graph(world: World, place: Row, more: Callable[[], bool], ended: Ended) -> 
     for pk, rows in groupby(scanned, key=itemgetter("pk")):
         if not more():
             return stopped
-        last = _partition(world, pk, rows, ended)
+        last = _partition(world, pk, rows, ended, more)
         stopped = {"table": "graph", "after": pk, "sort": last["sk"]}
     return None
 
 
-def _partition(world: World, pk: str, rows: Iterator[Row], ended: Ended) -> Row:
+def _partition(
+    world: World, pk: str, rows: Iterator[Row], ended: Ended, more: Callable[[], bool]
+) -> Row:
     """End what has ended of an identifier, where these are its rows; the last of them."""
     now, found, proof, last = world.clock(), dict[str, Row](), False, Row()
     for row in rows:
@@ -87,6 +89,8 @@ def _partition(world: World, pk: str, rows: Iterator[Row], ended: Ended) -> Row:
         proof = proof or (kind == "CONSENT" and row["due"] > now)
         if kind in ("NODE", "TRAITS"):
             found[kind] = row
+        if kind == "PROFILE" and row.get("hold"):
+            holds.mend(world.rows, pk.removeprefix("P#"), row, now, more)
     node, told = found.get("NODE"), found.get("TRAITS")
     if node is None:
         return last
