@@ -328,7 +328,6 @@ class Model:
         for id_, one in over_first:
             for who in one.members:
                 if one.shredded and self.now.lifted.get(who, -1) < one.created:
-                    self.now.fenced.pop(who, None)
                     self.forget(id_, who)
             if one.status in ENDED and not one.shredded:
                 self.show(id_)

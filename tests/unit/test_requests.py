@@ -903,6 +903,21 @@ def test_nobody_registers_after_a_restore_while_an_earlier_request_is_not_comple
         carried_out(shop, first)
 
 
+def test_who_is_kept_out_for_good_is_so_after_a_restore_whatever_came_later() -> None:
+    shop, people = shop_that(), [f"user_id:p{n}" for n in range(8)]  # requests come in any order
+    saved = backed_up(shop, *ALL)
+    for who in people:
+        shop.ask(who)  # and no further: a crash
+        shop.clock.advance(1)
+        shop.erase(who, "erase_and_suppress")
+    shop.clock.advance(2 * 3600)
+    swept(shop)
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    modes = {keyring.states(shop.rows, [shop.id(who).key])[shop.id(who).key].mode for who in people}
+    assert modes == {"erase_and_suppress"}
+
+
 def test_two_that_erase_one_person_after_a_restore_both_come_to_their_end() -> None:
     shop, device = shop_that(second_person=True), "anonymous_id:a9"
     shop.send(CRM, order("o9", userId="42", anonymousId="a9"))

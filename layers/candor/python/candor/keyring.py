@@ -77,7 +77,7 @@ def hide(rows: Rows, idkey: str, seen: KeyState, mode: Mode, request: str, now: 
     fence: Row = {"mode": mode, "since": int(now), "request": request}
     when: Row = {"mode": seen.mode or ABSENT}
     if seen.mode:
-        if seen.salt or _stronger(seen.mode, mode) != mode:
+        if seen.salt or stronger(seen.mode, mode) != mode:
             return
         fence["before"] = {name: getattr(seen, name) for name in FENCE}
         when |= {"request": seen.request, "salt": ABSENT}
@@ -110,7 +110,7 @@ def shred(
     seen = states(rows, [idkey])[idkey]
     kept = _latest(seen.objections, objections)
     change: Row = {"since": int(now), "request": request}
-    change |= {"mode": _stronger(mode, seen.mode)}
+    change |= {"mode": stronger(mode, seen.mode)}
     change |= {"objections": kept} if kept else {}
     gone = ("salt", "before")
     try:
@@ -145,14 +145,14 @@ def lift(rows: Rows, idkey: str, since: int, at: int, mode: Mode = "erase") -> N
     rows.update(lifted)
 
 
+def stronger(one: Mode, other: Mode | None) -> Mode:
+    return "erase_and_suppress" if "erase_and_suppress" in (one, other) else one
+
+
 def _latest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {
         purpose: max(one.get(purpose, 0), other.get(purpose, 0)) for purpose in {**one, **other}
     }
-
-
-def _stronger(one: Mode, other: Mode | None) -> Mode:
-    return "erase_and_suppress" if "erase_and_suppress" in (one, other) else one
 
 
 def key_ids(found: dict[str, KeyState]) -> dict[str, str | None]:

@@ -60,11 +60,8 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     others = work.rows.get(list(fences))
     is_open = {one["pk"] for one in others.values() if one["status"] not in requests.ENDED}
     back = [idkey for idkey in kept_out if _is_back(states[idkey], row, is_open)]
-    for idkey in back:
-        # Tables come back whole, and requests in any order: another one's fence may be there.
-        keyring.show(work.rows, idkey, states[idkey].request or "")
-        keyring.hide(work.rows, idkey, KeyState(), row["mode"], row["pk"], row["created"])
-        keyring.shred(work.rows, idkey, row["mode"], row["pk"], row["created"])
+    for idkey in kept_out:
+        _fence_again(work, row, idkey, states[idkey], is_back=idkey in back)
     if objections := row.get("objections"):
         for idkey in row["members"]:  # a later request may have set the fence again, without them
             keyring.remember(work.rows, idkey, objections)
@@ -86,6 +83,18 @@ def _erased_again(work: Erasure, row: Row) -> bool:
         if "shredding" not in other:  # it waits: its fence gave way to the one that was missing
             _again(work, other)
     return bool(back)
+
+
+def _fence_again(work: Erasure, row: Row, idkey: str, state: KeyState, *, is_back: bool) -> None:
+    """Tables come back whole, and requests in any order: another one's fence may be there, of which
+    only the stronger mode stays."""
+    mode = keyring.stronger(row["mode"], state.mode)
+    if is_back:
+        keyring.show(work.rows, idkey, state.request or "")
+        keyring.hide(work.rows, idkey, KeyState(), mode, row["pk"], row["created"])
+        keyring.shred(work.rows, idkey, mode, row["pk"], row["created"])
+    elif mode != state.mode and state.request and not state.before:
+        keyring.shred(work.rows, idkey, mode, state.request, state.since or 0)
 
 
 def _is_back(state: KeyState, row: Row, is_open: Collection[str]) -> bool:
