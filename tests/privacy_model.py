@@ -293,9 +293,9 @@ class Model:
                 self.lift(who, int(at))
 
     def lift(self, who: str, at: int) -> None:
-        del self.now.fenced[who]
+        _, since, _ = self.now.fenced.pop(who)
         self.now.before.pop(who, None)
-        self.now.lifted[who] = at
+        self.now.lifted[who] = max(at, since + 1)
 
     def renew(self, now: float) -> None:
         """A changed policy reaches what is there, and brings nothing back that has ended."""
@@ -327,7 +327,7 @@ class Model:
         over_first = sorted(self.requests.items(), key=lambda one: (one[1].status in OPEN, one[0]))
         for id_, one in over_first:
             for who in one.members:
-                if one.shredded and self.now.lifted.get(who, -1) < one.created:
+                if one.shredded and self.now.lifted.get(who, -1) <= one.created:
                     self.forget(id_, who)
             if one.status in ENDED and not one.shredded:
                 self.show(id_)

@@ -486,7 +486,7 @@ def test_a_fence_is_lifted_by_a_person_when_the_erasure_is_over() -> None:
     shop.erase(ANN, "erase_and_suppress")
     rights.lift_fence(shop.erasure, shop.id(ANN))
     shop.clock.advance(1)
-    shop.send(CRM, order("o2", userId="42"))
+    shop.send(CRM, order("o2", NOW - shop.clock(), userId="42"))
     assert shop.event_ids(ANN) == ["o2"]
     assert [one.reason for one in shop.send(CRM, order("old", ago=60, userId="42"))] == ["fenced"]
 
@@ -916,6 +916,19 @@ def test_who_is_kept_out_for_good_is_so_after_a_restore_whatever_came_later() ->
     replayed(shop)
     modes = {keyring.states(shop.rows, [shop.id(who).key])[shop.id(who).key].mode for who in people}
     assert modes == {"erase_and_suppress"}
+
+
+def test_who_asks_in_the_second_in_which_they_registered_is_erased_after_a_restore() -> None:
+    shop = shop_that()
+    shop.erase(ANN)
+    shop.clock.advance(60)
+    shop.choose(ANN, {"analytics": True})
+    saved = backed_up(shop, *ALL)
+    shop.acknowledge(ANN)
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    with pytest.raises(NotFound):
+        shop.view(ANN)
 
 
 def test_two_that_erase_one_person_after_a_restore_both_come_to_their_end() -> None:

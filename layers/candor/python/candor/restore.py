@@ -54,7 +54,7 @@ def _again(work: Erasure, row: Row) -> bool:
 
 def _erased_again(work: Erasure, row: Row) -> bool:
     states = keyring.states(work.rows, list(row["members"]))
-    new = {idkey for idkey, state in states.items() if (state.lifted or 0) >= row["created"]}
+    new = {idkey for idkey, state in states.items() if (state.lifted or 0) > row["created"]}
     kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
     fences = {requests.key_of(state.request) for state in states.values() if state.request}
     others = work.rows.get(list(fences))

@@ -113,8 +113,9 @@ def lift_fence(work: Erasure, one: Identifier) -> None:
     row = work.rows.get([key]).get(key)
     if row and row["status"] != "completed":
         raise Clash("erasing", "This person's erasure is not completed.")
+    at = max(int(work.clock()), state.since + 1)  # after the erasure, in the same second too
     try:
-        keyring.lift(work.rows, one.key, state.since, int(work.clock()), state.mode)
+        keyring.lift(work.rows, one.key, state.since, at, state.mode)
     except Conflict:
         raise Clash("erasing", "Somebody else has changed this fence.") from None
 
