@@ -230,7 +230,7 @@ class Privacy(RuleBasedStateMachine):
         delivery: tuple[Json, Source, list[str], list[tuple[Said, list[Said]]]],
         place: int | None,
     ) -> None:
-        message, _, who, told = delivery
+        message, source, who, told = delivery
         doubtful = any(map(self.model.doubtful, who))
         for one, traits in told:
             if not self.model.refuses(who, one.at):  # a crash may leave a part of it
@@ -250,7 +250,9 @@ class Privacy(RuleBasedStateMachine):
             dropped = [why for what, why in outcome.also if what == "trait_dropped"]
             for each in (one, *traits):
                 if one.name != "identify" or each.kind == "trait":
-                    self.take(each, sure=each.name in SURE and not dropped, stored=not dropped)
+                    # What a server said of a trait stands, though it ends before what a page says.
+                    sure = each.name in SURE and not dropped and (each is one or source is CRM)
+                    self.take(each, sure=sure, stored=not dropped)
             self.model.see(who, self.now)
 
     def take(self, said: Said, *, sure: bool, stored: bool) -> None:
