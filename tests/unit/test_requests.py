@@ -931,6 +931,22 @@ def test_who_asks_in_the_second_in_which_they_registered_is_erased_after_a_resto
         shop.view(ANN)
 
 
+def test_who_was_another_profile_then_is_shown_again_after_a_restore() -> None:
+    shop, who, device = shop_that(waiting_days=7), "user_id:9", "anonymous_id:a9"
+    shop.send(CRM, order("o9", anonymousId="a9"))
+    shop.clock.advance(1)
+    shop.send(CRM, order("o10", userId="9"))
+    saved = backed_up(shop, *ALL)
+    shop.send(CRM, order("o11", userId="9", anonymousId="a9"))  # the older profile takes them in
+    separate(shop.world, shop.id(device), shop.id(who), "staff", "sold")
+    id_ = shop.acknowledge(who)
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    erasure.cancel(shop.erasure, id_)
+    assert shop.event_ids(who) == ["o10"]
+    assert broken_rules(shop) == []
+
+
 def test_two_that_erase_one_person_after_a_restore_both_come_to_their_end() -> None:
     shop, device = shop_that(second_person=True), "anonymous_id:a9"
     shop.send(CRM, order("o9", userId="42", anonymousId="a9"))

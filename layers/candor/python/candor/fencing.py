@@ -43,7 +43,7 @@ def hide(work: Erasure, id_: str) -> None:
         named = {idkey: kids[idkey] or members.get(idkey) for idkey in everyone}
         try:
             told = destinations.gathered(work, row, everyone)
-            if named != members or told:
+            if named != members or told or not profiles.keys() <= {*row["profiles"]}:
                 _name(work, row, {"members": named, **told}, profiles)
             for id_of, profile in profiles.items():
                 _close(work, id_of, profile, id_)
