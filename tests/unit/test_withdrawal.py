@@ -68,6 +68,22 @@ def test_what_no_purpose_allows_any_more_is_deleted_and_the_rest_stays() -> None
     assert shop.view(ANN, "privacy_rights").traits() == {"name": "Ann"}, "the account's"
 
 
+def test_a_grant_counts_though_its_record_ended_before_that_of_the_denial() -> None:
+    shop = shopper()
+    restrict(shop.world, shop.id(ANN).key, "staff", on=True)
+    shop.choose(ANN, {"analytics": False})
+    before = shop.rows.held("graph")
+    shop.clock.advance(60)
+    restrict(shop.world, shop.id(ANN).key, "staff", on=False)
+    shop.choose(ANN, {"analytics": True})
+    later = [row for row in shop.rows.held("graph") if row not in before]
+    records = [row for row in later if row["sk"].startswith("CONSENT#")]
+    shop.rows.delete([Key("graph", row["pk"], row["sk"]) for row in records])
+    sweep(shop)
+    assert len(records) == 2
+    assert everything(shop) == {"page", "viewed", "order"}
+
+
 def test_a_trait_goes_that_was_kept_for_what_is_denied_now() -> None:
     shop = Shop()
     shop.choose(ANN, {"marketing": True, "personalization": True})

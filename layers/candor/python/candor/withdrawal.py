@@ -6,13 +6,13 @@ purposes was denied, goes for good. What was granted again before that stays.
 (GDPR Articles 7(3) and 17(1)(b))
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from candor import bundles, keyring, registers, traits
 from candor.consent import choose, forbids, is_restricted, register_of, verdict
-from candor.identity import ERASING, node_key, profile_key, profile_of, traits_key
+from candor.identity import ERASING, Profile, node_key, profile_key, profile_of, traits_key
 from candor.policy import Attribute, Policy
 from candor.ports import Conflict, Delete, Key, Row, Update
 from candor.world import World
@@ -74,7 +74,7 @@ def _of_mark(world: World, row: Row, deleted: Deleted, more: Callable[[], bool])
     person = "person" in row
     work = _Work(
         world,
-        _proven(world, profile.members, rows) if person else profile.choices,
+        _proven(world, profile, rows) if person else profile.choices,
         {one: rows[node_key(one)]["signals"] for one in profile.members if node_key(one) in rows},
         None if person else idkey,
         deleted,
@@ -110,13 +110,12 @@ class _Work:
         return not _withdrawn(self.world.policy, named, self.choices, self.signals[device])
 
 
-def _proven(
-    world: World, members: Collection[str], rows: Mapping[Key, Row]
-) -> dict[str, list[int]]:
+def _proven(world: World, profile: Profile, rows: Mapping[Key, Row]) -> dict[str, list[int]]:
     """What was chosen, but for denials that a public key told of, or may have told of before a
     split: they hide, and deleting cannot be undone. Nor does what counted before an identifier
-    ended, of which only the proof is left."""
-    choices: dict[str, list[int]] = {}
+    ended, of which only the proof is left. A grant counts though its record has ended."""
+    choices = {purpose: [0, granted] for purpose, (_, granted) in profile.choices.items()}
+    members = profile.members
     first = {one: rows[node_key(one)]["first"] for one in members if node_key(one) in rows}
     for idkey in first:
         told_here = ((idkey, row) for row in world.rows.query("graph", f"I#{idkey}", "CONSENT#"))
