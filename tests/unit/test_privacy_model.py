@@ -85,6 +85,11 @@ def rules_of(
     return change
 
 
+def is_restriction(row: Row) -> bool:
+    """Whether it is one that is in force."""
+    return row["type"] == "restriction" and row["status"] in rights.IN_FORCE
+
+
 class Privacy(RuleBasedStateMachine):
     """Each rule does the same to the shop and to the model. What becomes of requests is read from
     their rows, and held to be what may become of them."""
@@ -430,12 +435,14 @@ class Privacy(RuleBasedStateMachine):
     def a_restriction_is_lifted(self, who: str, place: int | None) -> None:
         shop = self.shop
         for row in shop.rows.held("requests"):
-            theirs = row["type"] == "restriction" and row["subject"] == shop.id(who).key
-            if theirs and row["status"] in ("pending", "running"):
+            if is_restriction(row) and row["subject"] == shop.id(who).key:
                 lift = partial(rights.lift, shop.erasure, shop.world, row, "staff")
                 self.crashing(lift, place)
-                if who in self.people and not self.model.kept_out(who):
-                    self.model.restrict(who, self.people[who], self.now, on=False)
+                left = {row["subject"] for row in shop.rows.held("requests") if is_restriction(row)}
+                person = self.people.get(who, set())
+                still = left & {shop.id(one).key for one in person}
+                if who in person and not self.model.kept_out(who) and not still:
+                    self.model.restrict(who, person, self.now, on=False)
 
     @rule(who=WHO, purpose=st.sampled_from(["marketing", "profiling"]), place=PLACE)
     def a_person_objects(self, who: str, purpose: str, place: int | None) -> None:

@@ -694,6 +694,33 @@ def test_who_objected_and_is_not_in_the_restored_tables_has_objected_when_they_c
     assert shop.state(ANN, "profiling") == "denied"
 
 
+def test_who_asked_twice_is_restricted_until_both_are_lifted() -> None:
+    shop = shop_that()
+    rows = [restricts(shop, who) for who in (ANN, MAIL)]
+    for row, shown in zip(rows, ([], ["o1"]), strict=True):
+        rights.lift(shop.erasure, shop.world, row, "staff")
+        assert shop.event_ids(ANN) == shown
+        assert shop.request(row["pk"])["status"] == "completed"
+    saved = backed_up(shop, *ALL)
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    assert shop.event_ids(ANN) == ["o1"]
+
+
+def test_of_two_that_are_lifted_at_one_moment_one_lets_the_person_go() -> None:
+    shop = shop_that()
+    one, other = (restricts(shop, who) for who in (ANN, MAIL))
+
+    def meanwhile(call: str, *_: Any) -> None:
+        if call == "rows.update:before":  # after the look at the others
+            shop.rows.tap = None
+            rights.lift(shop.erasure, shop.world, other, "staff")
+
+    shop.rows.tap = meanwhile
+    rights.lift(shop.erasure, shop.world, one, "staff")
+    assert shop.event_ids(ANN) == ["o1"]
+
+
 def test_a_restriction_of_before_an_erasure_does_not_bind_who_registered_anew() -> None:
     shop = shop_that()
     restricts(shop, ANN)

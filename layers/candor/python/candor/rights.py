@@ -4,14 +4,15 @@ Each is a request of its own, written down before it is carried out, so that one
 halfway shows as pending, and the sweep takes it up. (GDPR Articles 16, 18 and 21)
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from candor import consents, keyring, requests, traits
 from candor.errors import Clash, NotFound, Refused
 from candor.identifiers import Identifier
-from candor.ports import Conflict, Row, Update
+from candor.identity import node_key
+from candor.ports import PRESENT, Conflict, Row, Update
 from candor.requests import Asking, Erasure
 from candor.world import World
 
@@ -24,23 +25,49 @@ def restrict(work: Erasure, world: World, one: Identifier, asking: Asking) -> Ro
 
     A restriction of the identifier that is in force is joined.
     """
-    for row in work.rows.scan("requests"):
-        if row["type"] == "restriction" and row["subject"] == one.key and row["status"] in IN_FORCE:
+    for row in _restrictions(work):
+        if row["subject"] == one.key:
             with suppress(Clash):  # somebody has lifted it meanwhile
                 return _restricted(work, world, row)
     return _restricted(work, world, requests.open_(work, world.vault, "restriction", one, asking))
 
 
 def lift(work: Erasure, world: World, row: Row, principal: str) -> Row:
-    """Let a restricted person's data be used again. Safe to repeat. Raises Clash.
+    """Let a restricted person's data be used again, unless they asked for it by another identifier,
+    too. Safe to repeat. Raises Clash.
 
     One that is over lifts nothing: there may be another by now.
     """
-    lifted: Row = {}
-    if row["status"] in IN_FORCE:
-        with suppress(NotFound):  # they ended, or were erased
-            lifted["lifted"] = consents.restrict(world, row["subject"], principal, on=False)
-    return requests.move(work, row["pk"], "completed", IN_FORCE, **lifted)
+    lets_go = row["status"] in IN_FORCE and not _restricted_by_another(work, row)
+    lifted = _let_go(world, row, principal) if lets_go else {}
+    row = requests.move(work, row["pk"], "completed", IN_FORCE, **lifted)
+    if lets_go or "lifted" in row or _restricted_by_another(work, row):
+        return row
+    # The other one was lifted at the same moment, and left it to this one.
+    lifted = _let_go(world, row, principal) or {"lifted": 0}
+    return work.rows.update(Update(requests.key_of(row["pk"]), set=lifted, when={"pk": PRESENT}))
+
+
+def _let_go(world: World, row: Row, principal: str) -> Row:
+    """What the request's row gets."""
+    with suppress(NotFound):  # they ended, or were erased
+        return {"lifted": consents.restrict(world, row["subject"], principal, on=False)}
+    return {}
+
+
+def _restrictions(work: Erasure) -> Iterator[Row]:
+    """Those that are in force."""
+    for row in work.rows.scan("requests"):
+        if row["type"] == "restriction" and row["status"] in IN_FORCE:
+            yield row
+
+
+def _restricted_by_another(work: Erasure, row: Row) -> bool:
+    """Whether another restriction of the same person is in force."""
+    others = {one["subject"] for one in _restrictions(work) if one["pk"] != row["pk"]}
+    nodes = work.rows.get([node_key(idkey) for idkey in {row["subject"], *others}])
+    home = nodes.get(node_key(row["subject"]), {}).get("profile")
+    return any(nodes.get(node_key(idkey), {}).get("profile", "-") == home for idkey in others)
 
 
 def object_(
