@@ -172,7 +172,8 @@ class Model:
             due = int(before.due)  # what is said again is not newer
         if before and before.life == life:
             sure = sure or before.sure
-        archived = before is not None and before.archived and before.life == life
+        # What is archived keeps its day, however much longer it may stay by today's policy.
+        archived = bool(before and before.archived and before.life == life and due <= before.due)
         least = due
         if before and before.life == life and not stored:
             due, least = int(max(before.due, due)), int(min(before.least, due))

@@ -811,6 +811,25 @@ def test_a_replay_that_meets_a_dead_store_may_be_repeated() -> None:
         assert not shop.rows.held("graph") + shop.rows.held("events")
 
 
+def test_a_replay_that_stopped_in_an_erasure_says_again_what_the_person_had_asked_before() -> None:
+    def restored() -> Shop:
+        shop = shop_that()
+        restricts(shop, ANN)
+        objects_to(shop, ANN, "marketing")
+        saved = backed_up(shop, *ALL)
+        shop.clock.advance(60)
+        shop.erase(MAIL)
+        restore(shop, saved, *ALL)
+        return shop
+
+    for shop in after_each_crash(replayed, restored):
+        for row in shop.rows.held("requests"):  # which may come first
+            if row["type"] != "erasure":
+                rights.again(shop.world, row)
+        replayed(shop)
+        assert not shop.rows.held("graph") + shop.rows.held("events")
+
+
 def test_a_replay_without_time_says_where_to_go_on() -> None:
     shop = shop_that()
     for n in range(3):

@@ -120,12 +120,15 @@ def again(world: World, row: Row) -> None:
     """Say again what a request that was carried out has said, which a table that was restored may
     not know. Safe to repeat."""
     subject, by = row["subject"], row["principal"]
-    if "purposes" in row:
+    state = keyring.states(world.rows, [subject])[subject]
+    if state.mode and not state.salt:  # of the rest there may be any part
+        denied = {purpose: int(row["created"]) for purpose in row.get("purposes", ())}
+        keyring.remember(world.rows, subject, denied)
+    elif "purposes" in row:
         consents.object_(world, subject, row["purposes"], row["created"], by)
     elif row["type"] == "restriction":
-        begun = keyring.states(world.rows, [subject])[subject].lifted or 0
         for on, at in ((True, row.get("at", 0)), (False, row.get("lifted", 0))):
-            if at > begun:  # what was said before an erasure ended with it
+            if at > (state.lifted or 0):  # what was said before an erasure ended with it
                 with suppress(NotFound):
                     consents.restrict(world, subject, by, on=on, at=at)
 
