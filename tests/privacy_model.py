@@ -325,12 +325,12 @@ class Model:
         the last one of them keeps them out, or the last that is not over. What has begun to hide
         people hides them."""
         self.now = copy.deepcopy(saved)
+        for id_ in (id_ for id_, one in self.requests.items() if not one.shredded):
+            self.show(id_)
         over_first = sorted(self.requests.items(), key=lambda one: (one[1].status in OPEN, one[0]))
         for id_, one in over_first:
             for who in one.members:
                 if one.shredded and self.now.lifted.get(who, -1) <= one.created:
                     self.forget(id_, who)
-            if one.status in ENDED and not one.shredded:
-                self.show(id_)
-            elif one.acknowledged and not one.shredded:
+            if one.status in OPEN and one.acknowledged and not one.shredded:
                 self.hide(id_, {})

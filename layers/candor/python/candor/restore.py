@@ -60,8 +60,9 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     others = work.rows.get(list(fences))
     is_open = {one["pk"] for one in others.values() if one["status"] not in requests.ENDED}
     back = [idkey for idkey in kept_out if _is_back(states[idkey], row, is_open)]
+    waits = {one["pk"] for one in others.values() if "shredding" not in one}
     for idkey in kept_out:
-        _fence_again(work, row, idkey, states[idkey], is_back=idkey in back)
+        _fence_again(work, row, idkey, states[idkey], is_back=idkey in back, waits=waits)
     if objections := row.get("objections"):
         for idkey in row["members"]:  # a later request may have set the fence again, without them
             keyring.remember(work.rows, idkey, objections)
@@ -80,20 +81,22 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     for store in stores:
         erasure.delete(work, store, row | {"members": kept_out, "profiles": []})
     for other in others.values() if back else ():
-        if "shredding" not in other:  # it waits: its fence gave way to the one that was missing
+        if other["pk"] in waits:  # its fence gave way to the one that was missing
             _again(work, other)
     return bool(back)
 
 
-def _fence_again(work: Erasure, row: Row, idkey: str, state: KeyState, *, is_back: bool) -> None:
-    """Tables come back whole, and requests in any order: another one's fence may be there, of which
-    only the stronger mode stays."""
-    mode = keyring.stronger(row["mode"], state.mode)
+def _fence_again(
+    work: Erasure, row: Row, idkey: str, state: KeyState, *, is_back: bool, waits: Collection[str]
+) -> None:
+    """Tables come back whole, and requests in any order: another one's fence may be there. Of one
+    that destroyed something the stronger mode stays; those in `waits` have not."""
+    mode = keyring.stronger(row["mode"], state.mode if state.request not in waits else None)
     if is_back:
         keyring.show(work.rows, idkey, state.request or "")
         keyring.hide(work.rows, idkey, KeyState(), mode, row["pk"], row["created"])
         keyring.shred(work.rows, idkey, mode, row["pk"], row["created"])
-    elif mode != state.mode and state.request and not state.before:
+    elif mode != state.mode and state.request and state.request not in waits:
         keyring.shred(work.rows, idkey, mode, state.request, state.since or 0)
 
 
