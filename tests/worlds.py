@@ -203,7 +203,8 @@ class Shop:
     def release(self, hold: str) -> None:
         for waiting in holds.release(self.rows, hold, self.clock(), "t"):
             erasure.advance(self.erasure, self.workflow, waiting)
-        holds.end(self.rows, self.rows.get([Key("requests", hold)])[Key("requests", hold)])
+        row = self.rows.get([Key("requests", hold)])[Key("requests", hold)]
+        holds.end(self.rows, row, self.clock())
 
     def request(self, id_: str) -> Json:
         """A privacy request as it lies there."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from statistics import median
 from threading import Event
@@ -251,7 +252,8 @@ class _Store:
         id_ = json.loads(answer["body"])["id"]
         found["and its rows are kept by the sweep"] = self._swept(holds.keep, id_)
         found["it is released"], _ = self._counted("DELETE", "/holds/{id}", id_=id_)
-        found["and its rows end again"] = self._swept(holds.end, id_)
+        ends = partial(holds.end, now=time.time())
+        found["and its rows end again"] = self._swept(ends, id_)
         with self._meter.counting(counts := Counts()):
             id_ = json.loads(self._ask(subject, self._waiting)["body"])["id"]
         found["a request that waits"] = _told(counts)

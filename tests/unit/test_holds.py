@@ -150,6 +150,27 @@ def test_who_joins_a_held_person_is_held_too() -> None:
     assert not holds.held(shop.rows, shop.clock())
 
 
+def test_a_choice_that_is_told_again_while_it_is_held_ends_no_later() -> None:
+    shop = court()
+    shop.choose(ANN, {"marketing": False}, ago=60)
+    hold = shop.hold(ANN)
+    shop.clock.advance(300 * DAY)
+    shop.choose(ANN, {"marketing": False}, ago=60 + 300 * DAY)
+    shop.release(hold)
+    swept(shop)
+    told = [row for row in shop.rows.held("graph") if row["sk"].startswith("CONSENT#")]
+    assert [row["ttl"] for row in told] == [row["due"] for row in told]
+
+
+def test_what_is_released_years_after_it_was_due_ends_now() -> None:
+    shop = court()
+    shop.hold(ANN, days=3 * YEARS)
+    shop.clock.advance((3 * YEARS + 1) * DAY)
+    swept(shop)
+    found = [row for row in shop.rows.held("events") if row["pk"] == shop.id(ANN).key]
+    assert [row["ttl"] for row in found] == [int(shop.clock())]
+
+
 def test_what_is_due_already_when_it_comes_waits_for_the_hourly_sweep() -> None:
     shop = court()
     shop.hold(ANN, days=2 * YEARS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from candor import erasure, fencing, keyring, requests, rights
 from candor.errors import Clash, NotFound, Refused
 from candor.policy import DAY, iso
-from candor.ports import Key, Put, Table
+from candor.ports import Key, Put, Table, Update
 from candor.requests import Asking
 from candor.restore import replay
 from candor.retention import sweep
@@ -991,6 +991,20 @@ def test_who_was_another_profile_then_is_shown_again_after_a_restore() -> None:
     erasure.cancel(shop.erasure, id_)
     assert shop.event_ids(who) == ["o10"]
     assert broken_rules(shop) == []
+
+
+def test_a_profile_that_is_others_again_after_a_restore_holds_nobody_and_denies_nothing() -> None:
+    shop, other = shop_that(), "user_id:9"
+    shop.send(CRM, order("o9", userId="9"))
+    shop.choose(other, {"profiling": False})
+    shop.hold(other)
+    id_, node = shop.ask(ANN)["pk"], shop.node(other)
+    assert node
+    once = {"profiles": [node["profile"]]}  # before tables came back
+    shop.rows.update(Update(requests.key_of(id_), set=once))
+    erasure.advance(shop.erasure, shop.workflow, id_)
+    assert shop.request(id_)["status"] == "running"
+    assert not keyring.states(shop.rows, [shop.id(ANN).key])[shop.id(ANN).key].objections
 
 
 def test_two_that_erase_one_person_after_a_restore_both_come_to_their_end() -> None:

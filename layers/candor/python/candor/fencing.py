@@ -71,7 +71,8 @@ def shred(work: Erasure, id_: str) -> bool:
         row = find(work.rows, id_)
         if row["status"] != "running":
             return False
-        closed = profiles_of(work, row["profiles"])
+        named = profiles_of(work, row["profiles"])  # which a restore may have made others' again
+        closed = {one: found for one, found in named.items() if found.get("request") == id_}
         kept = any(holds.in_force(work.rows, one, work.clock()) for one in closed.values())
         goes_on = {"shredding": True, "objections": _objected(row, closed.values())}
         change = Update(

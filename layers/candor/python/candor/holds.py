@@ -77,10 +77,10 @@ def release(rows: Rows, id_: str, now: float, by: str) -> list[str]:
     return sorted({one["request"] for one in left if "request" in one})
 
 
-def end(rows: Rows, row: Row, more: Callable[[], bool] = lambda: True) -> None:
+def end(rows: Rows, row: Row, now: float, more: Callable[[], bool] = lambda: True) -> None:
     """Let what a hold that is over had kept end, as far as `more` says that there is time."""
     for profile, left in _let_go(rows, row).items():
-        if not left.get("hold") and not _restore(rows, profile, left["members"], more):
+        if not left.get("hold") and not _restore(rows, profile, left["members"], now, more):
             return
     rows.update(Update(key_of(row["pk"]), set={"ended": True}, when={"pk": PRESENT}))
 
@@ -127,7 +127,7 @@ def mend(rows: Rows, profile: str, listed: Row, now: float, more: Callable[[], b
     found = rows.get([key_of(id_) for id_ in listed["hold"]])
     by_id = {id_: found.get(key_of(id_), {"ended": True}) for id_ in listed["hold"]}
     over = [id_ for id_, row in by_id.items() if "ended" in row]
-    if len(over) == len(by_id) and not _restore(rows, profile, listed["members"], more):
+    if len(over) == len(by_id) and not _restore(rows, profile, listed["members"], now, more):
         return
     for id_ in over:
         _without(rows, profile, id_)
@@ -139,7 +139,7 @@ def mend(rows: Rows, profile: str, listed: Row, now: float, more: Callable[[], b
 def again(rows: Rows, row: Row, now: float) -> None:
     """Hold again, or let go again, whom a restored table has as before. Safe to repeat."""
     if not lasts(row, now):
-        end(rows, row)
+        end(rows, row, now)
         return
     for profile in _profiles(rows, row["members"]):
         _with(rows, profile, row)
@@ -242,16 +242,18 @@ def _note(rows: Rows, row: Row, members: Collection[str]) -> None:
         _change(rows, Update(key_of(row["pk"]), set={"members": all_}, when=unchanged))
 
 
-def _restore(rows: Rows, profile: str, members: Iterable[str], more: Callable[[], bool]) -> bool:
-    """Give rows that are nobody's to hold any more the time again at which DynamoDB ends them.
-    Whether it came through."""
+def _restore(
+    rows: Rows, profile: str, members: Iterable[str], now: float, more: Callable[[], bool]
+) -> bool:
+    """Give rows that nobody holds any more the time again at which DynamoDB ends them; it does not
+    act on one that is years past. Whether it came through."""
     for key, found in _rows_of(rows, [profile], members):
         if not more():
             return False
-        if "due" in found and "ttl" not in found:
-            later = SWEEP_SECONDS if key.sk in LASTS else 0
-            ttl = {"ttl": found["due"] + later}
-            _change(rows, Update(key, set=ttl, when={"due": found["due"]}))
+        if "due" in found:
+            ttl = max(found["due"] + (SWEEP_SECONDS if key.sk in LASTS else 0), int(now))
+            if "ttl" not in found or found["ttl"] > ttl:  # it was said again while it was held
+                _change(rows, Update(key, set={"ttl": ttl}, when={"due": found["due"]}))
     return True
 
 

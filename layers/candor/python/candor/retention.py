@@ -82,7 +82,7 @@ def _see_to_hold(work: Erasure, row: Row, more: Callable[[], bool]) -> None:
     if holds.lasts(row, work.clock()):
         holds.keep(work.rows, row, more)
     elif "ended" not in row:
-        holds.end(work.rows, row, more)
+        holds.end(work.rows, row, work.clock(), more)
 
 
 def _waits_long(work: Erasure, row: Row) -> bool:
