@@ -183,6 +183,8 @@ class Model:
         today = int(now // DAY)
         due = self.policy.due(self.policy.records["identifier"], now)
         for who in named:
+            if self.now.ends.get(who, now + 1) <= now:  # they had ended, and come anew
+                self.end(who, now)
             if self.now.seen.get(who, -1) < today:
                 self.now.ends[who] = due
             self.now.ends[who] = min(due, self.now.ends.get(who, due))

@@ -1007,6 +1007,23 @@ def test_a_profile_that_is_others_again_after_a_restore_holds_nobody_and_denies_
     assert not keyring.states(shop.rows, [shop.id(ANN).key])[shop.id(ANN).key].objections
 
 
+def test_who_waits_is_hidden_after_a_restore_to_when_another_request_had_hidden_them() -> None:
+    shop, people = shop_that(waiting_days=7), [f"user_id:p{n}" for n in range(8)]  # in any order
+    for who in people:
+        shop.send(CRM, order(f"of {who}", userId=who.removeprefix("user_id:")))
+    first = [shop.acknowledge(who) for who in people]
+    saved = backed_up(shop, *ALL)
+    for id_ in first:
+        erasure.cancel(shop.erasure, id_)
+    for who in people:
+        shop.acknowledge(who)
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    for who in people:
+        with pytest.raises(NotFound):
+            shop.view(who)
+
+
 def test_two_that_erase_one_person_after_a_restore_both_come_to_their_end() -> None:
     shop, device = shop_that(second_person=True), "anonymous_id:a9"
     shop.send(CRM, order("o9", userId="42", anonymousId="a9"))

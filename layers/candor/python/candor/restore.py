@@ -1,6 +1,6 @@
 """After tables were restored to an earlier time: what requests and holds did is done again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -47,20 +47,28 @@ def _again(work: Erasure, row: Row) -> bool:
     if row["status"] in TAKEN_BACK:
         fencing.reopen(work, row["pk"])
     elif row["members"]:  # else nobody is hidden by it yet
+        for other in _of_fences(work, keyring.states(work.rows, list(row["members"]))):
+            if other["status"] in TAKEN_BACK:  # and has them again, until its turn comes
+                fencing.reopen(work, other["pk"])
         with suppress(Clash):  # another request has the person
             fencing.hide(work, row["pk"])
     return False
+
+
+def _of_fences(work: Erasure, states: Mapping[str, KeyState]) -> list[Row]:
+    """The requests that these identifiers are kept out by."""
+    fences = {requests.key_of(state.request) for state in states.values() if state.request}
+    return [*work.rows.get(list(fences)).values()]
 
 
 def _erased_again(work: Erasure, row: Row) -> bool:
     states = keyring.states(work.rows, list(row["members"]))
     new = {idkey for idkey, state in states.items() if (state.lifted or 0) > row["created"]}
     kept_out = {idkey: kid for idkey, kid in row["members"].items() if idkey not in new}
-    fences = {requests.key_of(state.request) for state in states.values() if state.request}
-    others = work.rows.get(list(fences))
-    is_open = {one["pk"] for one in others.values() if one["status"] not in requests.ENDED}
+    others = _of_fences(work, states)
+    is_open = {one["pk"] for one in others if one["status"] not in requests.ENDED}
     back = [idkey for idkey in kept_out if _is_back(states[idkey], row, is_open)]
-    waits = {one["pk"] for one in others.values() if "shredding" not in one}
+    waits = {one["pk"] for one in others if "shredding" not in one}
     for idkey in kept_out:
         _fence_again(work, row, idkey, states[idkey], is_back=idkey in back, waits=waits)
     if objections := row.get("objections"):
@@ -80,7 +88,7 @@ def _erased_again(work: Erasure, row: Row) -> bool:
     stores: tuple[Store, ...] = ("graph", "events")
     for store in stores:
         erasure.delete(work, store, row | {"members": kept_out, "profiles": []})
-    for other in others.values() if back else ():
+    for other in others if back else ():
         if other["pk"] in waits:  # its fence gave way to the one that was missing
             _again(work, other)
     return bool(back)
