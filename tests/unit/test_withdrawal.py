@@ -6,7 +6,7 @@ from candor import retention, separation, withdrawal
 from candor.consents import restrict
 from candor.credentials import Source
 from candor.policy import DAY
-from candor.ports import Key, Put
+from candor.ports import Key, Put, Update
 from candor.retention import Swept
 from candor.transit import LIFE_SECONDS
 from tests.worlds import CRM, WEB, Json, Shop, order, says, sent
@@ -81,6 +81,18 @@ def test_a_grant_counts_though_its_record_ended_before_that_of_the_denial() -> N
     shop.rows.delete([Key("graph", row["pk"], row["sk"]) for row in records])
     sweep(shop)
     assert len(records) == 2
+    assert everything(shop) == {"page", "viewed", "order"}
+
+
+def test_who_was_restricted_ended_and_came_again_on_one_day_loses_nothing_for_it() -> None:
+    shop = shopper()
+    restrict(shop.world, shop.id(ANN).key, "staff", on=True)
+    node = shop.node(ANN)
+    assert node
+    shop.rows.update(Update(Key("graph", f"P#{node['profile']}", "PROFILE"), set={"choices": {}}))
+    shop.choose(ANN, {"profiling": False})
+    sweep(shop)
+    assert marks(shop) == []
     assert everything(shop) == {"page", "viewed", "order"}
 
 

@@ -113,14 +113,15 @@ class _Work:
 def _proven(world: World, profile: Profile, rows: Mapping[Key, Row]) -> dict[str, list[int]]:
     """What was chosen, but for denials that a public key told of, or may have told of before a
     split: they hide, and deleting cannot be undone. Nor does what counted before an identifier
-    ended, of which only the proof is left. A grant counts though its record has ended."""
+    ended, of which only the proof is left; or a restriction, which deletes nothing. A grant counts
+    though its record has ended."""
     choices = {purpose: [0, granted] for purpose, (_, granted) in profile.choices.items()}
     members = profile.members
     first = {one: rows[node_key(one)]["first"] for one in members if node_key(one) in rows}
     for idkey in first:
         told_here = ((idkey, row) for row in world.rows.query("graph", f"I#{idkey}", "CONSENT#"))
         for _, row in registers.standing(told_here, first):
-            told = row["trust"] != "client" and row["mechanism"] != "split"
+            told = row["trust"] != "client" and row["mechanism"] not in ("split", "restriction")
             if row["binds"] == "profile" and (row["granted"] or told):
                 choose(choices, register_of(row))
     return choices
