@@ -802,10 +802,11 @@ class Privacy(RuleBasedStateMachine):
             new = set().union(*(MOVES.get(one, set()) for one in new)) - found
         return found
 
-    def objected(self, named: Collection[str]) -> dict[str, int]:
+    def objected(self, named: frozenset[str]) -> dict[str, int]:
         told: dict[str, int] = {}
-        for who in named:  # a restriction is of what is kept, and ends with it
-            for purpose, at in self.model.standing(self.people.get(who, {who})).items():
+        # A restriction is of what is kept, and ends with it. Of who is not here the key remembers.
+        for who in named & self.people.keys():
+            for purpose, at in self.model.standing(self.people[who]).items():
                 if purpose != RESTRICTED:
                     told[purpose] = max(at, told.get(purpose, 0))
         return told
