@@ -209,7 +209,8 @@ class Model:
         """From now on. What is said last counts, also where all is said in one second."""
         denied, granted = self.folded(people).get(RESTRICTED, (0, 0))
         at = max(int(now), granted if on else denied + 1)
-        self.choose([who], who, {RESTRICTED: not on}, at)
+        for one in [who] if on else people:  # which are parted again with what they were allowed
+            self.choose([one], one, {RESTRICTED: not on}, at)
 
     def standing(self, people: Iterable[str]) -> dict[str, int]:
         """What stands denied of a person, with when."""

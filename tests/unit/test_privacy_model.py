@@ -672,7 +672,8 @@ class Privacy(RuleBasedStateMachine):
             elif row["type"] == "restriction" and who in self.people:
                 for name, granted in (("at", False), ("lifted", True)):
                     if row.get(name, 0) > model.now.lifted.get(who, 0):
-                        model.choose([who], who, {RESTRICTED: granted}, row[name])
+                        for one in self.people[who] if granted else [who]:
+                            model.choose([one], one, {RESTRICTED: granted}, row[name])
 
     # What is read
 
