@@ -40,6 +40,7 @@ AT_ONCE = 8
 TRIALS = 3_000_000
 """Of opening what an erased person's key had sealed with every key that there is: all of three
 hundred people, a sample of more."""
+TRIES = 5
 UNIFY_SECONDS = 420
 """As `await_true` has it, and for many."""
 Json = dict[str, Any]
@@ -57,6 +58,14 @@ class Wire:
             call.method, self._base + call.path, headers=call.headers, body=call.body or None
         )
         return answer.status, answer.data
+
+    def insist(self, call: Call) -> tuple[int, bytes]:
+        """As an SDK does that is asked to come again: LocalStack's DynamoDB fails now and then."""
+        answer = self.send(call)
+        for _ in range(TRIES):
+            if answer[0] == 503:
+                answer = self.send(call)
+        return answer
 
 
 @dataclass
@@ -108,9 +117,9 @@ def planted(
     ]
     with ThreadPoolExecutor(4 if own_emulator else 2) as pool:
         with paused(installation, "EventsQueue"):
-            answers = list(pool.map(wire.send, _arrivals(api, people[:QUEUED])))
+            answers = list(pool.map(wire.insist, _arrivals(api, people[:QUEUED])))
             queued = installation.peek("EventsQueue")
-        answers += pool.map(wire.send, _arrivals(api, people[QUEUED:]))
+        answers += pool.map(wire.insist, _arrivals(api, people[QUEUED:]))
         statuses = [status for status, _ in pool.map(wire.send, hostile)]
     assert {status for status, _ in answers} == {200}
     await_true("everything is unified", lambda: idle(installation), UNIFY_SECONDS + count)

@@ -16,6 +16,7 @@ from candor.stores.dynamo import DynamoRows
 from cli.api import Api
 from tests.emulator.conftest import await_true
 from tests.emulator.installation import FUNCTIONS, Installation
+from tests.emulators import MiniStack
 
 
 @pytest.fixture
@@ -65,13 +66,19 @@ def test_a_sweep_leaves_what_lives_alone(installation: Installation) -> None:
     assert nodes <= {row["pk"] for row in installation.rows("Keys") if "salt" in row}
 
 
-def test_nothing_failed_on_the_way(installation: Installation) -> None:
+def test_nothing_failed_on_the_way(
+    installation: Installation, own_emulator: MiniStack | None
+) -> None:
     for queue in ("EventsDlq", "AuditDlq", "ArchiveDlq", "DropDlq"):
         assert installation.depth(queue) == 0, queue
     bad = ('"fault"', '"ERROR"', "Traceback")
     names = [installation.outputs[f"{function}Function"] for function in FUNCTIONS]
     lines = [(name, line) for name in names for line in installation.log(f"/aws/lambda/{name}")]
+    # LocalStack's DynamoDB fails where others write while a transaction copies its tables; who
+    # called comes again.
+    copying = "TransactWriteItems: InternalError" if own_emulator is None else "nothing"
     told = [each for each in lines if any(word in each[1] for word in bad)]
+    told = [each for each in told if copying not in each[1]]
     # An erasure that a destination did not confirm fails its execution, as it should: on LocalStack
     # that is one line, and on MiniStack the lines of a traceback, one by one.
     given_up = [line for _, line in lines if line.startswith("candor.erasure.ErasureFailed")]
