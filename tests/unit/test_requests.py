@@ -964,6 +964,26 @@ def test_who_is_kept_out_for_good_is_so_after_a_restore_whatever_came_later() ->
     assert modes == {"erase_and_suppress"}
 
 
+def test_a_suppression_that_was_taken_back_keeps_nobody_out_for_good_after_a_restore() -> None:
+    shop, people = shop_that(waiting_days=7), [f"user_id:p{n}" for n in range(8)]  # in any order
+    for who in people:
+        shop.send(CRM, order(f"of {who}", userId=who.removeprefix("user_id:")))
+    first = [shop.acknowledge(who, "erase_and_suppress") for who in people]
+    saved = backed_up(shop, *ALL)
+    for id_ in first:
+        erasure.cancel(shop.erasure, id_)
+    for who in people:
+        shop.acknowledge(who)
+    shop.clock.advance(8 * DAY)
+    swept(shop)
+    for who in people:
+        shop.erase(who)
+    restore(shop, saved, *ALL)
+    replayed(shop)
+    modes = {keyring.states(shop.rows, [shop.id(who).key])[shop.id(who).key].mode for who in people}
+    assert modes == {"erase"}
+
+
 def test_who_asks_in_the_second_in_which_they_registered_is_erased_after_a_restore() -> None:
     shop = shop_that()
     shop.erase(ANN)
